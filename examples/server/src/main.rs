@@ -1,0 +1,2 @@
+//! The reference server of godvision.
+fn main() {}

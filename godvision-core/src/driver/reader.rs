@@ -1,0 +1,79 @@
+//! [`Reader`]: a keypad, card reader or other device at which a person presents something.
+//!
+//! The driver turns its wire into [`Key`]s and [`Indication`]s into lights and beeps; it decides nothing.
+
+use super::BoxFuture;
+use crate::signal::door::{Indication, Key};
+
+/// What a reader can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The driver's name.
+    pub driver: &'static str,
+    /// Channels (places where something can be presented), numbered from 0.
+    pub channels: u8,
+    /// Whether it can show an [`Indication`].
+    pub indicates: bool,
+}
+
+/// Why a reader gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReaderError {
+    /// No connection; the driver may be asked again later.
+    #[error("reader {address} cannot be reached: {detail}")]
+    Unreachable {
+        /// Device path or host and port.
+        address: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// Bytes that are no message of its protocol; they were skipped.
+    #[error("reader {address} sent nonsense: {detail}")]
+    BadInput {
+        /// Device path or host and port.
+        address: String,
+        /// What was wrong; never the bytes of a credential.
+        detail: String,
+    },
+    /// The reader cannot do what was asked.
+    #[error("the reader cannot {what}")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+    },
+}
+
+impl ReaderError {
+    /// Whether asking again may succeed without anybody doing anything.
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, Self::Unsupported { .. })
+    }
+}
+
+/// Something presented at one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The channel.
+    pub channel: u8,
+    /// What was presented.
+    pub key: Key,
+}
+
+/// A reader device.
+pub trait Reader: Send {
+    /// What it can do. Never changes.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Waits for the next thing presented. Dropping the future loses nothing that was already read.
+    ///
+    /// # Errors
+    /// [`ReaderError`]; after a temporary one the reader may be asked again.
+    fn next(&mut self) -> BoxFuture<'_, Result<Presented, ReaderError>>;
+
+    /// Shows `indication` at `channel`.
+    ///
+    /// # Errors
+    /// [`ReaderError`].
+    fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>>;
+}

@@ -1,0 +1,1 @@
+//! Keeping clips: pre-roll, a durable spool and verified FTP(S) upload.
