@@ -1,1 +1,11 @@
-//! Physical access control: credentials, rules where a prohibition always wins, doors and relays.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod pass;
+
+mod base45;
+mod error;
+
+pub use error::Error;

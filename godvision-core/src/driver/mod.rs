@@ -4,6 +4,8 @@
 //! exported (feature `conformance`), so that a driver outside this project gets its tests in one line.
 
 pub mod archive;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod reader;
 pub mod relay;
 

@@ -1,0 +1,1 @@
+//! The behaviour of every [`Relay`](crate::driver::relay::Relay).
