@@ -1,0 +1,95 @@
+//! [`Settings`]: what people switched while the system runs, kept for the next start.
+//!
+//! **Never:** what the site document says (cameras, links, rules), secrets.
+
+use std::fmt;
+
+use godvision_core::Name;
+use sqlx::SqlitePool;
+
+use super::{Doing, StoreError};
+
+/// What can be switched on a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Switch {
+    /// Whether its motion is looked for.
+    Detection,
+    /// Whether its clips are kept and archived.
+    Archive,
+}
+
+impl Switch {
+    /// `detection` or `archive`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Detection => "detection",
+            Self::Archive => "archive",
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// The settings. Cheap to clone.
+#[derive(Clone)]
+pub struct Settings {
+    pool: SqlitePool,
+}
+
+fn key(camera: &Name, switch: Switch) -> String {
+    format!("camera:{camera}#{switch}")
+}
+
+impl Settings {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+
+    /// What a camera's switch was last set to, if anybody ever did.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn switch(&self, camera: &Name, switch: Switch) -> Result<Option<bool>, StoreError> {
+        Ok(self.get(&key(camera, switch)).await?.map(|value| value == "on"))
+    }
+
+    /// Keeps what a camera's switch is set to.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_switch(&self, camera: &Name, switch: Switch, on: bool) -> Result<(), StoreError> {
+        self.put(&key(camera, switch), if on { "on" } else { "off" }).await
+    }
+
+    /// Any setting by its key.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn get(&self, key: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM setting WHERE key = ?")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await
+            .doing("reading a setting")
+    }
+
+    /// Keeps any setting under its key.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn put(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&self.pool)
+        .await
+        .doing("keeping a setting")
+        .map(drop)
+    }
+}
