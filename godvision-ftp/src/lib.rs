@@ -1,1 +1,8 @@
-//! Keeping clips: pre-roll, a durable spool and verified FTP(S) upload.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod clip;
+pub mod preroll;
+pub mod sample;
+
+mod mp4;
