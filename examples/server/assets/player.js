@@ -1,0 +1,745 @@
+/**
+ * <gv-player src="/api/v1/cameras/yard/live" name="Yard"></gv-player>: live view of one camera.
+ *
+ * Speaks the protocol of `src/web/live.rs`: fMP4 over WebSocket into Media Source Extensions (ManagedMediaSource where
+ * that is what the browser has), JPEG images onto a canvas. No dependencies; no inline style or script, so a strict
+ * content security policy holds: it needs `connect-src 'self'; media-src 'self' blob:` and the stylesheet `live.css`.
+ *
+ * What it watches over:
+ * - Delay. The reserve (what is still unplayed when a fragment arrives) is steered to a small target by playing a few
+ *   percent faster or slower; a reserve half a second too large is jumped over. The target grows when playback starves.
+ * - Memory. What was played is removed up to a key frame.
+ * - Truth. The attribute `state` and a line of text always say what is shown: connecting, live, stalled, offline,
+ *   unsupported, refused, paused, failed. An old picture is never passed off as live.
+ *
+ * `player.stats` is a snapshot of counters for tests and for the curious. Events: `gv-state` {state, note}, `gv-picture`.
+ */
+
+const WORDS = {
+  en: {
+    connecting: 'Connecting…', waiting: 'Waiting for the camera…', live: 'Live', paused: 'Paused',
+    stalled: 'No picture for {0} s', offline: 'Camera: {0}', lost: 'Connection lost; next try in {0} s',
+    signedOut: 'Signed out: sign in again', forbidden: 'You may not watch this camera', unknown: 'There is no such camera',
+    unsupported: 'This browser cannot play {0}. Choose the camera’s H.264 sub-stream for live view.',
+    noMse: 'This browser has no Media Source Extensions. Use a current one.', decode: 'The picture cannot be decoded; trying again',
+    click: 'Press play to start', play: 'Play', pause: 'Pause', mute: 'Mute', unmute: 'Unmute', snapshot: 'Save a picture',
+    fullscreen: 'Full screen', label: 'Live view of {0}',
+    states: { connecting: 'connecting', stalled: 'no pictures are coming', backing_off: 'lost, waiting to reconnect',
+      needs_attention: 'needs attention', stopped: 'switched off', online: 'online' },
+  },
+  ru: {
+    connecting: 'Соединение…', waiting: 'Ждём камеру…', live: 'Прямой эфир', paused: 'Пауза',
+    stalled: 'Нет картинки {0} с', offline: 'Камера: {0}', lost: 'Связь потеряна; повтор через {0} с',
+    signedOut: 'Сеанс окончен: войдите снова', forbidden: 'Эту камеру смотреть нельзя', unknown: 'Такой камеры нет',
+    unsupported: 'Браузер не воспроизводит {0}. Выберите для просмотра поток камеры H.264.',
+    noMse: 'В браузере нет Media Source Extensions. Обновите его.', decode: 'Картинка не декодируется; пробуем снова',
+    click: 'Нажмите «Смотреть»', play: 'Смотреть', pause: 'Пауза', mute: 'Без звука', unmute: 'Со звуком', snapshot: 'Сохранить кадр',
+    fullscreen: 'На весь экран', label: 'Прямой эфир: {0}',
+    states: { connecting: 'соединение', stalled: 'картинки не приходят', backing_off: 'потеряна, ждём повтора',
+      needs_attention: 'нужно вмешательство', stopped: 'выключена', online: 'в сети' },
+  },
+};
+
+/** Seconds of the reserve that the steering aims at, and how far it may grow when playback starves. */
+const RESERVE_S = 0.02, RESERVE_MAX_S = 0.4;
+/** A reserve this much above its target is jumped over, not played off. */
+const JUMP_OVER_S = 0.5;
+/** Largest change of speed: not visible, and not audible as pitch. */
+const STEER_MAX = 0.06;
+/** The smallest reserve of the last moments counts: that is what jitter leaves. */
+const RESERVE_WINDOW_MS = 1000;
+/** On joining, fragments that come closer together than this are one burst. */
+const BURST_GAP_MS = 20, BURST_MAX_MS = 200;
+/** Played seconds kept, and kept at most before they are removed. */
+const KEEP_S = 4, KEEP_MAX_S = 10;
+/** Bytes that may wait for the browser's buffer before the view is begun anew. */
+const QUEUE_BYTES_MAX = 32 << 20;
+const STALLED_MS = 3000;
+/** The server says something at least every 10 s. */
+const SILENCE_MAX_MS = 25_000;
+const RETRY_MIN_MS = 400, RETRY_MAX_MS = 15_000;
+/** Leaving the screen for less than this does not end the view. */
+const HIDDEN_GRACE_MS = 2000;
+/** The server counts on the last acknowledgement within half a second. */
+const ACK_EVERY = 8, ACK_LATEST_MS = 200;
+
+const unixMs = () => performance.timeOrigin + performance.now();
+const fill = (text, value) => text.replace('{0}', value);
+
+/** What a person calls the codec of an RFC 6381 name. */
+function codecWords(mime) {
+  const code = /codecs="?([^",.]+)/.exec(mime)?.[1] ?? mime;
+  return { avc1: 'H.264', avc3: 'H.264', hvc1: 'H.265 (HEVC)', hev1: 'H.265 (HEVC)', av01: 'AV1', vp09: 'VP9' }[code] ?? code;
+}
+
+/** fMP4 into a <video> by Media Source Extensions. `on`: picture(element), failed(reason), starved(). */
+class MseSink {
+  constructor(mime, muted, stats, on) {
+    this.stats = stats;
+    this.on = on;
+    this.mime = mime;
+    this.queue = [];
+    this.queuedBytes = 0;
+    this.target = RESERVE_S;
+    this.reserves = [];
+    this.keys = [];
+    this.started = false;
+    this.steeredAt = performance.now();
+    const video = this.element = document.createElement('video');
+    video.muted = muted;
+    video.playsInline = true;
+    video.disableRemotePlayback = true;
+    video.tabIndex = -1;
+    video.addEventListener('loadeddata', () => this.gone || on.picture(video), { once: true });
+    video.addEventListener('waiting', () => this.starved());
+    video.addEventListener('error', () => this.fail(video.error?.message || 'media error'));
+    video.addEventListener('timeupdate', () => this.cross());
+    const Source = window.ManagedMediaSource ?? window.MediaSource;
+    const source = this.source = new Source();
+    source.addEventListener('sourceopen', () => this.open(), { once: true });
+    this.url = URL.createObjectURL(source);
+    video.src = this.url;
+  }
+
+  static supports(mime) {
+    return (window.ManagedMediaSource ?? window.MediaSource).isTypeSupported(mime);
+  }
+
+  open() {
+    URL.revokeObjectURL(this.url);
+    if (this.gone) return;
+    try {
+      this.source.duration = Infinity;
+      this.buffer = this.source.addSourceBuffer(this.mime);
+    } catch (error) {
+      return this.fail(String(error));
+    }
+    this.buffer.addEventListener('updateend', () => this.updated());
+    this.buffer.addEventListener('error', () => this.fail('the browser refuses the stream'));
+    this.pump();
+  }
+
+  /** A new format in the middle of the stream. */
+  change(mime) {
+    this.queue.push({ mime });
+    this.pump();
+  }
+
+  /** `media`: whether it is a fragment, not an init segment. */
+  push(bytes, media) {
+    this.queue.push({ bytes, media });
+    this.queuedBytes += bytes.byteLength;
+    if (media && this.buffer?.buffered.length && this.started) this.arrived();
+    if (media && !this.started) this.burst();
+    if (this.queuedBytes > QUEUE_BYTES_MAX) return this.fail('the browser takes no more data');
+    this.pump();
+  }
+
+  /** A key frame begins at `seconds` of the media: what is before it may be removed. */
+  key(seconds) {
+    this.keys.push(seconds);
+  }
+
+  pump() {
+    const buffer = this.buffer;
+    if (this.gone || !buffer || buffer.updating || this.source.readyState !== 'open' || this.element.error) return;
+    try {
+      if (this.queue.length === 0) return this.trim();
+      if (this.queue[0].mime) {
+        const { mime } = this.queue.shift();
+        if (mime !== this.mime) buffer.changeType(mime);
+        this.mime = mime;
+        return this.pump();
+      }
+      let count = 0, bytes = 0;
+      while (count < this.queue.length && !this.queue[count].mime) bytes += this.queue[count++].bytes.byteLength;
+      const parts = this.queue.splice(0, count);
+      this.queuedBytes -= bytes;
+      if (count === 1) return buffer.appendBuffer(parts[0].bytes);
+      const whole = new Uint8Array(bytes);
+      let at = 0;
+      for (const part of parts) {
+        whole.set(new Uint8Array(part.bytes), at);
+        at += part.bytes.byteLength;
+      }
+      buffer.appendBuffer(whole);
+    } catch (error) {
+      this.fail(String(error));
+    }
+  }
+
+  updated() {
+    if (this.gone) return;
+    if (this.started) this.cross();
+    this.pump();
+  }
+
+  /** Waits until the burst of joining is in, so that playback starts at its end and not at its beginning. */
+  burst() {
+    const now = performance.now();
+    this.burstAt ??= now;
+    clearTimeout(this.burstTimer);
+    this.burstTimer = setTimeout(() => this.start(), Math.max(0, Math.min(BURST_GAP_MS, this.burstAt + BURST_MAX_MS - now)));
+  }
+
+  start() {
+    if (this.gone || this.started) return;
+    if (!this.buffer?.buffered.length || this.buffer.updating || this.queue.length) {
+      this.burstTimer = setTimeout(() => this.start(), 5);
+      return;
+    }
+    this.started = true;
+    this.seekToEdge();
+    this.play();
+  }
+
+  play() {
+    this.element.play().catch((error) => {
+      if (!this.gone && error.name === 'NotAllowedError') this.on.blocked();
+    });
+  }
+
+  get end() {
+    const { buffered } = this.element;
+    return buffered.length ? buffered.end(buffered.length - 1) : NaN;
+  }
+
+  seekToEdge() {
+    const { buffered } = this.element;
+    const start = buffered.start(buffered.length - 1);
+    this.element.currentTime = Math.max(start, this.end - this.target - 0.04);
+    this.reserves.length = 0;
+  }
+
+  /** A fragment came: notes how much was left unplayed, and steers by the least of the last moments. */
+  arrived() {
+    const now = performance.now(), video = this.element;
+    if (video.seeking || video.readyState < 2) return;
+    const reserve = this.end - video.currentTime;
+    this.reserves.push({ at: now, reserve });
+    while (this.reserves[0].at < now - RESERVE_WINDOW_MS) this.reserves.shift();
+    const least = Math.min(...this.reserves.map((one) => one.reserve));
+    this.target = Math.max(RESERVE_S, this.target - (now - this.steeredAt) / 1000 * 0.004);
+    this.steeredAt = now;
+    const error = least - this.target;
+    if (error > JUMP_OVER_S && this.reserves.length >= 3) {
+      this.stats.jumps++;
+      this.seekToEdge();
+      return;
+    }
+    const steer = Math.abs(error) < 0.01 ? 0 : Math.max(-STEER_MAX, Math.min(STEER_MAX, error));
+    const rate = Math.round((1 + steer) * 100) / 100;
+    if (video.playbackRate !== rate) video.playbackRate = rate;
+    this.stats.rate = rate;
+    if (video.paused && this.started && !this.held) this.play();
+  }
+
+  starved() {
+    if (!this.started || this.gone || this.element.seeking) return;
+    this.stats.waits++;
+    this.target = Math.min(RESERVE_MAX_S, this.target + 0.015);
+    this.cross();
+  }
+
+  /** After a gap (frames left out, the camera away) playback goes on in the newest part. */
+  cross() {
+    const { buffered, currentTime } = this.element;
+    if (!this.started || !buffered.length || this.element.seeking) return;
+    if (currentTime < buffered.start(buffered.length - 1) - 0.001 || currentTime > this.end + 1) {
+      this.stats.jumps++;
+      this.seekToEdge();
+    }
+  }
+
+  trim() {
+    const { buffered, currentTime } = this.element;
+    if (!this.started || !buffered.length || currentTime - buffered.start(0) < KEEP_MAX_S) return;
+    const until = this.keys.findLast((key) => key <= currentTime - KEEP_S);
+    if (until === undefined || until <= buffered.start(0)) return;
+    this.keys = this.keys.filter((key) => key >= until);
+    this.buffer.remove(0, until);
+  }
+
+  bufferedAhead() {
+    return this.end - this.element.currentTime;
+  }
+
+  fail(reason) {
+    if (this.gone) return;
+    this.on.failed(reason);
+  }
+
+  destroy() {
+    this.gone = true;
+    clearTimeout(this.burstTimer);
+    this.queue.length = 0;
+    this.element.pause();
+    this.element.removeAttribute('src');
+    this.element.load();
+  }
+}
+
+/** JPEG images onto a <canvas>; while one is decoded only the newest waits. */
+class JpegSink {
+  constructor(stats, on) {
+    this.stats = stats;
+    this.on = on;
+    this.element = document.createElement('canvas');
+    this.pen = this.element.getContext('2d', { alpha: false });
+  }
+
+  push(bytes) {
+    if (this.busy) {
+      if (this.pending) this.stats.skipped++;
+      this.pending = bytes;
+      return;
+    }
+    this.busy = true;
+    createImageBitmap(new Blob([bytes], { type: 'image/jpeg' })).then((image) => {
+      if (this.gone) return image.close();
+      const { element } = this;
+      if (element.width !== image.width || element.height !== image.height) {
+        element.width = image.width;
+        element.height = image.height;
+      }
+      this.pen.drawImage(image, 0, 0);
+      image.close();
+      this.bad = 0;
+      this.stats.pictures++;
+      if (!this.shown) this.on.picture(element);
+      this.shown = true;
+    }, () => {
+      this.bad = (this.bad ?? 0) + 1;
+      if (this.bad === 10) this.on.failed('10 images in a row cannot be decoded');
+    }).finally(() => {
+      this.busy = false;
+      const next = this.pending;
+      this.pending = undefined;
+      if (next && !this.gone) this.push(next);
+    });
+  }
+
+  bufferedAhead() {
+    return 0;
+  }
+
+  destroy() {
+    this.gone = true;
+    this.pending = undefined;
+  }
+}
+
+class GvPlayer extends HTMLElement {
+  static observedAttributes = ['src', 'name'];
+
+  #built = false;
+  #socket;
+  #sink;
+  #old;
+  #retries = 0;
+  #timers = {};
+  #muted = true;
+  #wanted = true;
+  #onScreen = true;
+  #clock;
+  #offsetMs = Infinity;
+  #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
+    firstPictureMs: undefined };
+
+  /** Counters since the element was made, and the present. `latencyMs`: capture to screen by the server's clock. */
+  get stats() {
+    const video = this.#sink?.element;
+    let latencyMs;
+    if (this.#clock && video instanceof HTMLVideoElement && video.readyState >= 2) {
+      const captured = this.#clock.captured_ms + (video.currentTime - this.#clock.media_s) * 1000;
+      latencyMs = unixMs() - this.#offsetMs - captured;
+    }
+    return { ...this.#stats, state: this.state, bufferedAhead: this.#sink?.bufferedAhead(), latencyMs, mime: this.mime,
+      width: video?.videoWidth ?? video?.width, height: video?.videoHeight ?? video?.height };
+  }
+
+  get state() {
+    return this.getAttribute('state');
+  }
+
+  /** The element that shows the picture now: a <video>, a <canvas>, or null. */
+  get picture() {
+    return this.querySelector('video, canvas');
+  }
+
+  connectedCallback() {
+    this.#build();
+    this.#screen ??= new IntersectionObserver((entries) => {
+      this.#onScreen = entries.at(-1).isIntersecting;
+      this.#presence();
+    });
+    this.#screen.observe(this);
+    document.addEventListener('visibilitychange', this.#presence);
+    window.addEventListener('online', this.#hurry);
+    this.#timers.watch = setInterval(() => this.#watch(), 500);
+    this.#connect();
+  }
+
+  disconnectedCallback() {
+    this.#screen.disconnect();
+    document.removeEventListener('visibilitychange', this.#presence);
+    window.removeEventListener('online', this.#hurry);
+    this.#disconnect();
+    Object.values(this.#timers).forEach((timer) => clearTimeout(timer));
+    this.#timers = {};
+  }
+
+  attributeChangedCallback(attribute, before, after) {
+    if (!this.#built || before === after) return;
+    if (attribute === 'name') return this.#label();
+    if (this.isConnected && this.#wanted) {
+      this.#retries = 0;
+      this.#connect();
+    }
+  }
+
+  /** Watches (again). */
+  play() {
+    this.#wanted = true;
+    this.#retries = 0;
+    if (this.#sink?.element.paused && this.#socket) this.#sink.play();
+    else this.#connect();
+  }
+
+  /** Ends the view and keeps the last picture, named as paused. */
+  pause() {
+    this.#wanted = false;
+    this.#disconnect();
+    this.#say('paused', this.#words.paused);
+  }
+
+  #screen;
+
+  get #words() {
+    const lang = (this.closest('[lang]')?.lang || 'en').slice(0, 2);
+    return WORDS[lang] ?? WORDS.en;
+  }
+
+  #build() {
+    if (this.#built) return;
+    this.#built = true;
+    this.setAttribute('role', 'group');
+    if (!this.hasAttribute('tabindex')) this.tabIndex = 0;
+    const make = (tag, part, parent) => {
+      const element = document.createElement(tag);
+      element.className = `gv-player-${part}`;
+      element.dataset.testid = `player-${part}`;
+      return parent.appendChild(element);
+    };
+    this.stage = make('div', 'stage', this);
+    this.note = make('p', 'note', this);
+    this.note.setAttribute('role', 'status');
+    const bar = make('div', 'bar', this);
+    this.nameLine = make('span', 'name', bar);
+    this.badge = make('span', 'badge', bar);
+    const button = (part, act) => {
+      const element = make('button', part, bar);
+      element.type = 'button';
+      element.addEventListener('click', act);
+      return element;
+    };
+    this.buttons = {
+      play: button('play', () => (this.#wanted && this.state !== 'unsupported' && !this.#sink?.element.paused ? this.pause() : this.play())),
+      mute: button('mute', () => this.#mute()),
+      snapshot: button('snapshot', () => this.snapshot()),
+      fullscreen: button('fullscreen', () => this.#fullscreen()),
+    };
+    this.buttons.mute.hidden = true;
+    this.addEventListener('keydown', (event) => {
+      if (event.target !== this || event.ctrlKey || event.metaKey || event.altKey) return;
+      const act = { ' ': 'play', k: 'play', m: 'mute', s: 'snapshot', f: 'fullscreen' }[event.key];
+      if (!act || this.buttons[act].hidden) return;
+      event.preventDefault();
+      this.buttons[act].click();
+    });
+    this.#label();
+    this.#say('connecting', this.#words.connecting);
+  }
+
+  #label() {
+    const name = this.getAttribute('name') ?? '', words = this.#words;
+    this.nameLine.textContent = name;
+    this.setAttribute('aria-label', fill(words.label, name));
+    const labels = { play: this.#wanted ? words.pause : words.play, mute: this.#muted ? words.unmute : words.mute,
+      snapshot: words.snapshot, fullscreen: words.fullscreen };
+    for (const [part, label] of Object.entries(labels)) {
+      this.buttons[part].setAttribute('aria-label', name ? `${label}: ${name}` : label);
+      this.buttons[part].title = label;
+    }
+    this.buttons.play.classList.toggle('gv-paused', !this.#wanted);
+    this.buttons.mute.classList.toggle('gv-muted', this.#muted);
+  }
+
+  #say(state, note = '') {
+    this.badge.textContent = state === 'live' ? this.#words.live : '';
+    if (this.note.textContent !== note) this.note.textContent = note;
+    this.note.hidden = note === '';
+    if (this.state !== state) {
+      this.setAttribute('state', state);
+      this.dispatchEvent(new CustomEvent('gv-state', { bubbles: true, detail: { state, note } }));
+    }
+    if (this.#built) this.#label();
+  }
+
+  // --- the connection
+
+  #connect() {
+    this.#disconnect();
+    const src = this.getAttribute('src');
+    if (!src || !this.#wanted) return;
+    const url = new URL(src, document.baseURI);
+    url.protocol = url.protocol.replace('http', 'ws');
+    if (this.state !== 'offline') this.#say('connecting', this.#words.connecting);
+    const socket = this.#socket = new WebSocket(url);
+    socket.binaryType = 'arraybuffer';
+    this.#stats.connects++;
+    this.connectAt = this.heardAt = performance.now();
+    this.pictureAt = undefined;
+    this.mediaAt = undefined;
+    this.format = undefined;
+    this.taken = this.acked = 0;
+    this.ackedAt = 0;
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      if (this.state === 'connecting') this.#say('connecting', this.#words.waiting);
+    };
+    socket.onmessage = ({ data }) => {
+      this.heardAt = performance.now();
+      if (typeof data === 'string') this.#text(JSON.parse(data));
+      else this.#binary(data);
+    };
+    socket.onclose = () => {
+      if (this.#socket !== socket) return;
+      this.#socket = undefined;
+      if (opened) this.#retry();
+      else this.#askWhy(url).then((why) => (why ? this.#say('refused', why) : this.#retry()));
+    };
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timers.retry);
+    clearTimeout(this.#timers.ack);
+    this.#timers.ack = undefined;
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    this.#retire();
+  }
+
+  /** The last picture stays until the next one is there; it is no longer fed. */
+  #retire() {
+    if (!this.#sink) return;
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink.gone = true;
+    if (sink.element.isConnected) {
+      this.#old?.destroy();
+      this.#old = sink;
+      sink.element.pause?.();
+    } else {
+      sink.destroy();
+    }
+  }
+
+  #retry(note) {
+    this.#retire();
+    if (!this.#wanted || !this.isConnected || document.hidden) return;
+    const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#retries++) * (0.7 + 0.6 * Math.random());
+    this.#say(note ? 'failed' : 'connecting', note ?? fill(this.#words.lost, Math.max(1, Math.round(wait / 1000))));
+    clearTimeout(this.#timers.retry);
+    this.#timers.retry = setTimeout(() => this.#connect(), wait);
+  }
+
+  /** A browser does not tell why it got no WebSocket; the same address does. Resolves to a reason that retrying cannot mend. */
+  async #askWhy(url) {
+    try {
+      const at = new URL(url);
+      at.protocol = at.protocol.replace('ws', 'http');
+      const { status } = await fetch(at, { credentials: 'same-origin', cache: 'no-store', redirect: 'manual' });
+      return { 401: this.#words.signedOut, 403: this.#words.forbidden, 404: this.#words.unknown }[status];
+    } catch {
+      return undefined;
+    }
+  }
+
+  #hurry = () => {
+    if (!this.#socket && this.#wanted && this.state !== 'unsupported') {
+      this.#retries = 0;
+      this.#connect();
+    }
+  };
+
+  /** Watches only while it can be seen. */
+  #presence = () => {
+    const visible = !document.hidden && this.#onScreen;
+    clearTimeout(this.#timers.hidden);
+    if (!visible) {
+      this.#timers.hidden = setTimeout(() => {
+        this.#disconnect();
+        if (this.#wanted && this.state !== 'unsupported') this.#say('paused', this.#words.paused);
+      }, HIDDEN_GRACE_MS);
+    } else if (this.#wanted && !this.#socket && this.state === 'paused') {
+      this.#retries = 0;
+      this.#connect();
+    }
+  };
+
+  #watch() {
+    const now = performance.now();
+    if (!this.#socket) return;
+    if (now - this.heardAt > SILENCE_MAX_MS) {
+      this.#disconnect();
+      return this.#retry();
+    }
+    if (this.mediaAt && (this.state === 'live' || this.state === 'stalled') && now - this.mediaAt > STALLED_MS) {
+      this.#say('stalled', fill(this.#words.stalled, Math.floor((now - this.mediaAt) / 1000)));
+    }
+  }
+
+  // --- what comes over it
+
+  #text(message) {
+    switch (message.type) {
+      case 'init': return this.#init(message);
+      case 'clock':
+        this.#clock = message;
+        this.#offsetMs = Math.min(this.#offsetMs, unixMs() - message.sent_ms);
+        if (message.key) this.#sink?.key?.(message.media_s);
+        return undefined;
+      case 'dropped':
+        this.#stats.dropped += message.fragments;
+        return undefined;
+      case 'status': {
+        if (message.online) return undefined;
+        const words = this.#words.states[message.state] ?? message.state;
+        return this.#say('offline', fill(this.#words.offline, message.detail ? `${words}: ${message.detail}` : words));
+      }
+      case 'refused':
+        this.#retries = Math.max(this.#retries, 4);
+        return this.#say('refused', message.detail);
+      default: return undefined;
+    }
+  }
+
+  #init(message) {
+    this.format = message;
+    this.mime = message.mime;
+    if (message.width) this.stage.dataset.aspect = `${message.width}x${message.height}`;
+    const on = {
+      picture: (element) => this.#picture(element),
+      failed: (reason) => this.#failed(reason),
+      blocked: () => this.#say('paused', this.#words.click),
+    };
+    if (message.mime === 'image/jpeg') {
+      if (!(this.#sink instanceof JpegSink)) {
+        this.#retire();
+        this.#sink = new JpegSink(this.#stats, on);
+      }
+      return;
+    }
+    if (!window.MediaSource && !window.ManagedMediaSource) return this.#cannot(this.#words.noMse);
+    if (!MseSink.supports(message.mime)) return this.#cannot(fill(this.#words.unsupported, codecWords(message.mime)));
+    this.buttons.mute.hidden = !/mp4a|opus|flac/i.test(message.mime);
+    this.awaitsInit = true;
+    if (this.#sink instanceof MseSink && this.#sink.buffer?.changeType) return this.#sink.change(message.mime);
+    this.#retire();
+    this.#sink = new MseSink(message.mime, this.#muted, this.#stats, on);
+  }
+
+  #cannot(note) {
+    this.#disconnect();
+    this.#say('unsupported', note);
+  }
+
+  #binary(data) {
+    if (!this.#sink) return;
+    if (this.awaitsInit) {
+      this.awaitsInit = false;
+      return this.#sink.push(data, false);
+    }
+    this.#stats.fragments++;
+    this.#stats.bytes += data.byteLength;
+    this.mediaAt = performance.now();
+    if (this.pictureAt && (this.state === 'stalled' || this.state === 'offline')) this.#say('live');
+    this.#sink.push(data, true);
+    this.taken++;
+    this.#acknowledge();
+  }
+
+  #acknowledge() {
+    const now = performance.now();
+    if (this.taken - this.acked >= ACK_EVERY || now - this.ackedAt >= ACK_LATEST_MS) return this.#sendAck(now);
+    this.#timers.ack ??= setTimeout(() => this.#sendAck(performance.now()), ACK_LATEST_MS);
+    return undefined;
+  }
+
+  #sendAck(now) {
+    clearTimeout(this.#timers.ack);
+    this.#timers.ack = undefined;
+    this.acked = this.taken;
+    this.ackedAt = now;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: 'ack', fragments: this.taken }));
+  }
+
+  #picture(element) {
+    if (element !== this.#sink?.element) return;
+    this.stage.replaceChildren(element);
+    this.#old?.destroy();
+    this.#old = undefined;
+    this.#retries = 0;
+    this.pictureAt = performance.now();
+    this.#stats.firstPictureMs ??= this.pictureAt - this.connectAt;
+    this.#stats.lastJoinMs = this.pictureAt - this.connectAt;
+    this.#say('live');
+    this.dispatchEvent(new CustomEvent('gv-picture', { bubbles: true }));
+  }
+
+  #failed(reason) {
+    this.#stats.failure = reason;
+    this.#disconnect();
+    this.#retry(this.#words.decode);
+  }
+
+  // --- buttons
+
+  #mute() {
+    this.#muted = !this.#muted;
+    if (this.#sink instanceof MseSink) this.#sink.element.muted = this.#muted;
+    this.#label();
+  }
+
+  /** Saves the present picture as a JPEG file; resolves to its blob (null if there is no picture). */
+  async snapshot() {
+    const { picture } = this;
+    const width = picture?.videoWidth ?? picture?.width, height = picture?.videoHeight ?? picture?.height;
+    if (!width) return null;
+    const canvas = document.createElement('canvas');
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext('2d').drawImage(picture, 0, 0);
+    const blob = await new Promise((done) => canvas.toBlob(done, 'image/jpeg', 0.92));
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(blob);
+    link.download = `${this.getAttribute('name') || 'camera'} ${new Date().toISOString().replaceAll(':', '-').slice(0, 19)}.jpg`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    return blob;
+  }
+
+  #fullscreen() {
+    if (document.fullscreenElement === this) document.exitFullscreen();
+    else if (this.requestFullscreen) this.requestFullscreen().catch(() => {});
+    else this.picture?.webkitEnterFullscreen?.();
+  }
+}
+
+customElements.define('gv-player', GvPlayer);
