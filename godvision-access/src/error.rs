@@ -1,11 +1,34 @@
 //! [`enum@Error`]: what goes wrong outside a decision (a decision that goes wrong is a refusal with a reason).
 
-use godvision_core::Name;
+use std::path::PathBuf;
+
+use godvision_core::driver::relay::RelayError;
+use godvision_core::{Name, NameError};
 
 /// What went wrong while building rules, a directory, a pass or a relay, or while keeping what was spent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The rule document was refused, whole.
+    #[error("line {line}, column {column}, {key}: {fault}")]
+    Document {
+        /// Line, from 1.
+        line: usize,
+        /// Character in the line, from 1.
+        column: usize,
+        /// The key or table it is about.
+        key: String,
+        /// What is wrong.
+        fault: RuleFault,
+    },
+    /// A rule set built by a program was refused.
+    #[error("rule {rule}: {fault}")]
+    Rule {
+        /// The rule, group or schedule.
+        rule: String,
+        /// What is wrong.
+        fault: RuleFault,
+    },
     /// A pass cannot be made from these claims.
     #[error("the pass cannot be made: {detail}")]
     BadClaims {
@@ -18,14 +41,191 @@ pub enum Error {
         /// The key id.
         id: u8,
     },
-    /// placeholder
-    #[error("{0} stands there twice")]
-    Twice(Name),
+    /// The person is in the directory already.
+    #[error("{person} is in the directory already")]
+    PersonTwice {
+        /// The person.
+        person: Name,
+    },
+    /// Passes could not tell two persons apart (once in 2^48).
+    #[error("passes cannot tell {person} from {other}: choose another name for one of them")]
+    PersonAlike {
+        /// The new person.
+        person: Name,
+        /// Who is there.
+        other: Name,
+    },
+    /// Nobody of this name is in the directory.
+    #[error("{person} is not in the directory")]
+    NoSuchPerson {
+        /// The name.
+        person: Name,
+    },
+    /// Somebody has this card, PIN or plate already.
+    #[error("this {kind} belongs to somebody already")]
+    KeyTwice {
+        /// `card`, `pin` or `plate`.
+        kind: &'static str,
+    },
+    /// No card, PIN or plate looks like this. The text itself is not repeated.
+    #[error("this is no {kind}: {detail}")]
+    BadKey {
+        /// `card`, `pin` or `plate`.
+        kind: &'static str,
+        /// What is expected.
+        detail: &'static str,
+    },
+    /// The relay's address is not understood.
+    #[error("the relay's address is wrong: {detail}")]
+    BadRelayUrl {
+        /// What is wrong; never the address itself.
+        detail: &'static str,
+    },
+    /// No driver is registered for the scheme of the relay's address.
+    #[error("there is no relay driver {scheme:?}; known are: {known}")]
+    UnknownRelay {
+        /// The scheme asked for.
+        scheme: String,
+        /// Those registered.
+        known: String,
+    },
+    /// The relay itself failed.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// The file of spent passes cannot be read or written. Passes with a count are refused until it can.
+    #[error("the file of spent passes {path} cannot be used")]
+    SpentFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file of spent passes is damaged before its end: somebody has to look.
+    #[error("the file of spent passes {path} is damaged at byte {offset}")]
+    SpentDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first bad line begins.
+        offset: u64,
+    },
+    /// More spent passes than the store holds.
+    #[error("the store of spent passes is full ({limit}): start a new pass key and a new store")]
+    SpentFull {
+        /// How many it holds.
+        limit: usize,
+    },
+    /// The door is not running.
+    #[error("the door does not run")]
+    DoorStopped,
 }
 
 impl Error {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_temporary(&self) -> bool {
-        false
+        match self {
+            Self::Relay(error) => error.is_temporary(),
+            Self::SpentFile { .. } | Self::DoorStopped => true,
+            _ => false,
+        }
     }
+}
+
+/// What is wrong with a rule, group, schedule or zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleFault {
+    /// Not TOML.
+    #[error("{detail}")]
+    Syntax {
+        /// What the parser said.
+        detail: String,
+    },
+    /// A version this program does not know.
+    #[error("this program reads version 1 of the rules, not {found}")]
+    Version {
+        /// The version found.
+        found: String,
+    },
+    /// Something is missing.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// A key that means nothing here.
+    #[error("this key means nothing here; known are: {known}")]
+    UnknownKey {
+        /// What could stand there.
+        known: &'static str,
+    },
+    /// A value of another kind.
+    #[error("{expected} is expected")]
+    Expected {
+        /// What.
+        expected: &'static str,
+    },
+    /// A name that is none.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// The same name or key again.
+    #[error("{name} stands there twice")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// A zone that is not in the IANA database.
+    #[error("there is no time zone {zone:?}; names look like Europe/Berlin")]
+    UnknownZone {
+        /// The name.
+        zone: String,
+    },
+    /// An interval that is none.
+    #[error("{text:?} is no interval: {reason}")]
+    BadInterval {
+        /// The interval.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A text that names no moment.
+    #[error("{text:?} is no moment; write 2026-11-21, 2026-11-21T09:30:00 or 2026-11-21T09:30:00Z")]
+    NotAMoment {
+        /// The text.
+        text: String,
+    },
+    /// A local time that clocks skip or show twice.
+    #[error("clocks show {text} never or twice that day; write it with an offset")]
+    AmbiguousTime {
+        /// The text.
+        text: String,
+    },
+    /// It ends before it begins.
+    #[error("it ends before it begins")]
+    EmptyPeriod,
+    /// A schedule that is not defined.
+    #[error("there is no schedule {name:?}")]
+    UnknownSchedule {
+        /// The name.
+        name: String,
+    },
+    /// A group that is not defined.
+    #[error("there is no group {name}")]
+    UnknownGroup {
+        /// The name.
+        name: Name,
+    },
+    /// A kind of credential that does not exist.
+    #[error("{kind:?} is no kind of credential; known are: qr, pin, card, plate, face, manual")]
+    UnknownKind {
+        /// The text.
+        kind: String,
+    },
+    /// More than a limit.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
 }

@@ -3,9 +3,17 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod credential;
 pub mod pass;
+pub mod schedule;
+
+pub mod rule;
+
+pub mod policy;
 
 mod base45;
 mod error;
 
-pub use error::Error;
+pub use error::{Error, RuleFault};
+pub use policy::{AccessControl, Ruling};
+pub use rule::RuleSet;

@@ -1,0 +1,369 @@
+//! The directory: whose card, PIN, plate, face or pass it is.
+//!
+//! Cards and plates are kept as salted SHA-256, PINs as Argon2id, so neither a dump of the directory nor its `Debug`
+//! shows one; a lookup is by that digest, so its time does not depend on where a wrong one differs. There is one salt a
+//! site, not one a person, because a keypad says no name: one Argon2id finds the person or nobody. A PIN of few digits is
+//! guessed from a stolen directory whatever the hash (10 000 tries); what protects it is that the directory is not
+//! stolen and that a reader locks out.
+//!
+//! **Never:** a PIN, card or plate in clear, a person chosen by "nearly the same".
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use godvision_core::signal::door::{Key, Reason};
+use godvision_core::{Name, Secret};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::pass::{NameRef, Pass, PassId};
+
+/// Digits of a PIN.
+pub const PIN_DIGITS: std::ops::RangeInclusive<usize> = 4..=12;
+/// Hexadecimal digits of a card's number.
+pub const CARD_DIGITS: std::ops::RangeInclusive<usize> = 2..=64;
+/// Letters and digits of a plate.
+pub const PLATE_CHARS: std::ops::RangeInclusive<usize> = 2..=16;
+
+/// Argon2id memory in KiB and passes: a few milliseconds on one core, which is what a person at a keypad may wait.
+const PIN_MEMORY_KIB: u32 = 4096;
+const PIN_PASSES: u32 = 2;
+
+/// A card, PIN or plate as it is kept: a kind and 32 bytes that do not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoredKey {
+    kind: StoredKind,
+    digest: [u8; 32],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum StoredKind {
+    Card,
+    Pin,
+    Plate,
+}
+
+impl StoredKind {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::Pin => "pin",
+            Self::Plate => "plate",
+        }
+    }
+}
+
+/// For a database: `card:` or `pin:` or `plate:` and 64 hexadecimal digits.
+impl fmt::Display for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.kind.code())?;
+        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stored {}", self.kind.code())
+    }
+}
+
+impl std::str::FromStr for StoredKey {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = Error::BadKey { kind: "stored credential", detail: "kind, colon and 64 hexadecimal digits are" };
+        let Some((code, hex)) = text.split_once(':') else { return Err(bad) };
+        let kinds = [StoredKind::Card, StoredKind::Pin, StoredKind::Plate];
+        let Some(kind) = kinds.into_iter().find(|kind| kind.code() == code) else { return Err(bad) };
+        let mut digest = [0; 32];
+        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+        if pairs.len() != digest.len() || !rest.is_empty() {
+            return Err(bad);
+        }
+        for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+            let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
+            let Some((high, low)) = nibble(*high).zip(nibble(*low)) else { return Err(bad) };
+            *byte = high << 4 | low;
+        }
+        Ok(Self { kind, digest })
+    }
+}
+
+/// Whose credential it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The person; `None` for an operator whose sign-in name is no [`Name`].
+    pub person: Option<Name>,
+}
+
+#[derive(Clone, Debug)]
+struct Person {
+    name: Name,
+    revoked: bool,
+}
+
+/// The persons of a site and what they carry.
+#[derive(Clone)]
+pub struct Directory {
+    salt: [u8; 16],
+    persons: Vec<Person>,
+    by_name: HashMap<Name, usize>,
+    by_reference: HashMap<NameRef, usize>,
+    /// Whose it is, and whether it was withdrawn.
+    keys: HashMap<StoredKey, (usize, bool)>,
+    revoked_passes: HashSet<(u8, PassId)>,
+}
+
+impl Directory {
+    /// An empty directory. `salt` is 16 random bytes, made once a site and kept with the directory.
+    pub fn new(salt: [u8; 16]) -> Self {
+        Self {
+            salt,
+            persons: Vec::new(),
+            by_name: HashMap::new(),
+            by_reference: HashMap::new(),
+            keys: HashMap::new(),
+            revoked_passes: HashSet::new(),
+        }
+    }
+
+    /// Adds a person. Their face and their passes are known by the name alone.
+    ///
+    /// # Errors
+    /// [`Error::PersonTwice`], [`Error::PersonAlike`].
+    pub fn add_person(&mut self, name: Name) -> Result<(), Error> {
+        if self.by_name.contains_key(&name) {
+            return Err(Error::PersonTwice { person: name });
+        }
+        let reference = NameRef::person(&name);
+        if let Some(other) = self.by_reference.get(&reference).and_then(|index| self.persons.get(*index)) {
+            return Err(Error::PersonAlike { person: name, other: other.name.clone() });
+        }
+        self.by_name.insert(name.clone(), self.persons.len());
+        self.by_reference.insert(reference, self.persons.len());
+        self.persons.push(Person { name, revoked: false });
+        Ok(())
+    }
+
+    /// Gives `person` a card, PIN or plate.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], [`Error::KeyTwice`], [`Error::BadKey`].
+    pub fn add_key(&mut self, person: &Name, key: &Key) -> Result<StoredKey, Error> {
+        let stored = self.stored(key)?;
+        self.add_stored(person, stored)?;
+        Ok(stored)
+    }
+
+    /// Gives `person` what [`Directory::add_key`] returned earlier, under the same salt.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], [`Error::KeyTwice`].
+    pub fn add_stored(&mut self, person: &Name, stored: StoredKey) -> Result<(), Error> {
+        let Some(index) = self.by_name.get(person).copied() else {
+            return Err(Error::NoSuchPerson { person: person.clone() });
+        };
+        if self.keys.contains_key(&stored) {
+            return Err(Error::KeyTwice { kind: stored.kind.code() });
+        }
+        self.keys.insert(stored, (index, false));
+        Ok(())
+    }
+
+    /// Withdraws everything of a person. The name stays taken, so that the journal keeps its meaning.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`].
+    pub fn revoke_person(&mut self, person: &Name) -> Result<(), Error> {
+        let index = self.by_name.get(person).copied();
+        match index.and_then(|index| self.persons.get_mut(index)) {
+            Some(entry) => {
+                entry.revoked = true;
+                Ok(())
+            }
+            None => Err(Error::NoSuchPerson { person: person.clone() }),
+        }
+    }
+
+    /// Withdraws one card, PIN or plate. Does nothing if nobody has it.
+    pub fn revoke_key(&mut self, stored: StoredKey) {
+        if let Some((_, revoked)) = self.keys.get_mut(&stored) {
+            *revoked = true;
+        }
+    }
+
+    /// Withdraws one pass, by its signing key's id and its own.
+    pub fn revoke_pass(&mut self, key: u8, pass: PassId) {
+        self.revoked_passes.insert((key, pass));
+    }
+
+    /// Whose `key` it is. A PIN costs a few milliseconds and 4 MiB for a moment; a pass is not known here, see
+    /// [`Directory::holder_of`].
+    ///
+    /// # Errors
+    /// [`Reason::UnknownCredential`], [`Reason::Revoked`], [`Reason::NotLive`].
+    pub fn who(&self, key: &Key) -> Result<Holder, Reason> {
+        match key {
+            Key::Card(_) | Key::Pin(_) | Key::Plate(_) => {
+                let stored = self.stored(key).map_err(|_| Reason::UnknownCredential)?;
+                let (index, revoked) = self.keys.get(&stored).ok_or(Reason::UnknownCredential)?;
+                if *revoked { Err(Reason::Revoked) } else { self.holder(*index) }
+            }
+            Key::Face { live: false, .. } => Err(Reason::NotLive),
+            Key::Face { person, .. } => self.holder(*self.by_name.get(person).ok_or(Reason::UnknownCredential)?),
+            // Who an operator is, the application has checked; only a withdrawal is known here.
+            Key::Manual { operator } => match Name::new(operator) {
+                Ok(name) => match self.by_name.get(&name) {
+                    Some(index) => self.holder(*index),
+                    None => Ok(Holder { person: Some(name) }),
+                },
+                Err(_) => Ok(Holder { person: None }),
+            },
+            _ => Err(Reason::UnknownCredential),
+        }
+    }
+
+    /// Whose `pass` it is.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownCredential`], [`Reason::Revoked`].
+    pub fn holder_of(&self, pass: &Pass) -> Result<Holder, Reason> {
+        let index = self.by_reference.get(&pass.person).ok_or(Reason::UnknownCredential)?;
+        if self.revoked_passes.contains(&(pass.key, pass.id)) { Err(Reason::Revoked) } else { self.holder(*index) }
+    }
+
+    fn holder(&self, index: usize) -> Result<Holder, Reason> {
+        let person = self.persons.get(index).ok_or(Reason::UnknownCredential)?;
+        if person.revoked { Err(Reason::Revoked) } else { Ok(Holder { person: Some(person.name.clone()) }) }
+    }
+
+    /// How a card, PIN or plate is kept under this directory's salt.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`].
+    pub fn stored(&self, key: &Key) -> Result<StoredKey, Error> {
+        match key {
+            Key::Card(text) => {
+                let text = checked(text, CARD_DIGITS, |it| it.is_ascii_hexdigit());
+                let text = text.ok_or(Error::BadKey { kind: "card", detail: "2 to 64 hexadecimal digits are" })?;
+                Ok(StoredKey { kind: StoredKind::Card, digest: self.quick(b"godvision card\0", text) })
+            }
+            Key::Plate(text) => {
+                let text = checked(text, PLATE_CHARS, |it| it.is_ascii_alphanumeric());
+                let text = text.ok_or(Error::BadKey { kind: "plate", detail: "2 to 16 letters and digits are" })?;
+                Ok(StoredKey { kind: StoredKind::Plate, digest: self.quick(b"godvision plate\0", text) })
+            }
+            Key::Pin(text) => {
+                let bad = Error::BadKey { kind: "PIN", detail: "4 to 12 digits are" };
+                let Some(text) = checked(text, PIN_DIGITS, |it| it.is_ascii_digit()) else { return Err(bad) };
+                match self.slow(text) {
+                    Some(digest) => Ok(StoredKey { kind: StoredKind::Pin, digest }),
+                    None => Err(bad),
+                }
+            }
+            _ => Err(Error::BadKey { kind: "stored credential", detail: "a card, PIN or plate is" }),
+        }
+    }
+
+    /// SHA-256, without telling cases apart.
+    fn quick(&self, domain: &[u8], text: &str) -> [u8; 32] {
+        let mut hash = Sha256::new().chain_update(domain).chain_update(self.salt);
+        for byte in text.bytes() {
+            hash.update([byte.to_ascii_uppercase()]);
+        }
+        hash.finalize().into()
+    }
+
+    fn slow(&self, text: &str) -> Option<[u8; 32]> {
+        let parameters = Params::new(PIN_MEMORY_KIB, PIN_PASSES, 1, Some(32)).ok()?;
+        let mut digest = [0; 32];
+        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+        hash.hash_password_into(text.as_bytes(), &self.salt, &mut digest).ok()?;
+        Some(digest)
+    }
+}
+
+fn checked(text: &Secret, length: std::ops::RangeInclusive<usize>, allowed: fn(&u8) -> bool) -> Option<&str> {
+    let text = text.expose();
+    (length.contains(&text.len()) && text.as_bytes().iter().all(allowed)).then_some(text)
+}
+
+/// Counts only.
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "directory of {} persons and {} keys", self.persons.len(), self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        let mut directory = Directory::new([7; 16]);
+        for name in ["ada", "bob"] {
+            directory.add_person(name.parse().unwrap()).unwrap();
+        }
+        directory
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn cards_pins_and_plates_find_their_person() {
+        let mut directory = directory();
+        for key in [Key::Card("04AB12".into()), Key::Pin("2580".into()), Key::Plate("B123".into())] {
+            assert_eq!(directory.who(&key), Err(Reason::UnknownCredential));
+            let stored = directory.add_key(&name("ada"), &key).unwrap();
+            assert_eq!(directory.who(&key), Ok(Holder { person: Some(name("ada")) }));
+            assert!(matches!(directory.add_key(&name("bob"), &key), Err(Error::KeyTwice { .. })));
+            assert_eq!(stored.to_string().parse::<StoredKey>().unwrap(), stored);
+            directory.revoke_key(stored);
+            assert_eq!(directory.who(&key), Err(Reason::Revoked));
+        }
+        assert_eq!(directory.who(&Key::Card("2580".into())), Err(Reason::UnknownCredential), "a card is no PIN");
+        assert_eq!(directory.who(&Key::Card("04ab12".into())), Err(Reason::Revoked), "cases do not differ");
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused() {
+        let mut directory = directory();
+        for key in ["", "123", "1234567890123", "12e4", "١٢٣٤"].map(|pin| Key::Pin(pin.into())) {
+            assert!(matches!(directory.add_key(&name("ada"), &key), Err(Error::BadKey { .. })));
+            assert_eq!(directory.who(&key), Err(Reason::UnknownCredential));
+        }
+        let long_card = Key::Card("A".repeat(65).into());
+        assert!(matches!(directory.add_key(&name("ada"), &long_card), Err(Error::BadKey { .. })));
+        let long_plate = Key::Plate("A".repeat(17).into());
+        assert!(matches!(directory.add_key(&name("ada"), &long_plate), Err(Error::BadKey { .. })));
+        assert!(matches!(directory.add_key(&name("eve"), &Key::Pin("1234".into())), Err(Error::NoSuchPerson { .. })));
+        for text in
+            ["", "pin", "pin:00", "key:", &format!("pin:{}", "0".repeat(63)), &format!("pin:{}", "g".repeat(64))]
+        {
+            assert!(text.parse::<StoredKey>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_face_needs_life_and_a_name() {
+        let mut directory = directory();
+        let face = |person: &str, live| Key::Face { person: name(person), live };
+        assert_eq!(directory.who(&face("ada", true)), Ok(Holder { person: Some(name("ada")) }));
+        assert_eq!(directory.who(&face("ada", false)), Err(Reason::NotLive));
+        assert_eq!(directory.who(&face("eve", true)), Err(Reason::UnknownCredential));
+        directory.revoke_person(&name("ada")).unwrap();
+        assert_eq!(directory.who(&face("ada", true)), Err(Reason::Revoked));
+    }
+
+    #[test]
+    fn operators_need_not_be_persons_but_a_withdrawn_person_is_no_operator() {
+        let mut directory = directory();
+        let manual = |operator: &str| Key::Manual { operator: operator.into() };
+        assert_eq!(directory.who(&manual("admin")), Ok(Holder { person: Some(name("admin")) }));
+        assert_eq!(directory.who(&manual("the boss")), Ok(Holder { person: None }));
+        directory.revoke_person(&name("bob")).unwrap();
+        assert_eq!(directory.who(&manual("bob")), Err(Reason::Revoked));
+    }
+}

@@ -1,0 +1,85 @@
+//! [`AccessControl`]: the directory, the rules and the pass keys of a site, as one value that decides.
+//!
+//! ```text
+//! Credential -> whose is it? (directory, pass keys) -> may they? (rules) -> Decision, and the pass whose use counts
+//! ```
+//! Immutable in use: a changed site is a new value, swapped in whole.
+//!
+//! **Never:** counting the uses of a pass (that is [`crate::spent`], durably), the door, a default that opens.
+
+use godvision_core::signal::door::{Credential, Decision, Key, Reason, Verdict};
+use godvision_core::time::Stamp;
+use godvision_core::{Name, Secret};
+
+use crate::credential::{Directory, Holder};
+use crate::pass::{Pass, PassVerifier, Uses};
+use crate::rule::{Answer, CompiledRules, CredentialKind, Question};
+
+/// Who, what they carry, and what they may.
+#[derive(Clone, Debug)]
+pub struct AccessControl {
+    /// Whose credential it is.
+    pub directory: Directory,
+    /// Whose passes are believed.
+    pub passes: PassVerifier,
+    /// What they may.
+    pub rules: CompiledRules,
+}
+
+/// A [`Decision`] and what it depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What was decided.
+    pub decision: Decision,
+    /// The pass whose use must be kept durably before the door opens. Only where the decision admits and the uses of
+    /// the pass are counted.
+    pub spend: Option<Pass>,
+}
+
+impl AccessControl {
+    /// Decides about `credential` at `door`. Nothing is opened, spent or written. Costs the lookup of
+    /// [`Directory::who`] or of [`PassVerifier::read`] and well under a microsecond for the rules.
+    pub fn decide(&self, credential: &Credential, door: &Name, now: Stamp) -> Ruling {
+        let mut pass = None;
+        let holder = match &credential.key {
+            Key::Qr(text) => self.read_pass(text, door, now, &mut pass),
+            key => self.directory.who(key),
+        };
+        let person = holder.as_ref().ok().and_then(|holder| holder.person.as_ref()).cloned();
+        let answer = match (&holder, CredentialKind::of(&credential.key)) {
+            (Err(reason), _) => Answer::refused(*reason, None),
+            (Ok(_), None) => Answer::refused(Reason::UnknownCredential, None),
+            (Ok(_), Some(kind)) => self.rules.decide(&Question { person: person.as_ref(), door, kind, at: now.wall }),
+        };
+        let counted = pass.filter(|pass| answer.verdict == Verdict::Admit && pass.uses != Uses::Any);
+        let user = person.or_else(|| self.named_by(pass.as_ref()));
+        let decision = Decision {
+            source: credential.source.clone(),
+            door: Some(door.clone()),
+            user,
+            credential: credential.key.kind(),
+            verdict: answer.verdict,
+            reason: answer.reason,
+            rule: answer.rule.cloned(),
+            presented: credential.at,
+            decided: now,
+        };
+        Ruling { decision, spend: counted }
+    }
+
+    /// Reads a pass into `pass` and says whose it is, if it is good here and now.
+    fn read_pass(&self, text: &Secret, door: &Name, now: Stamp, pass: &mut Option<Pass>) -> Result<Holder, Reason> {
+        if !crate::schedule::is_plausible(now.wall) {
+            return Err(Reason::UnknownTime);
+        }
+        let read = &*pass.insert(self.passes.read(text).map_err(|_| Reason::BadPass)?);
+        let holder = self.directory.holder_of(read)?;
+        read.check_time(now.wall)?;
+        if read.is_for(door, self.rules.groups_of_door(door)) { Ok(holder) } else { Err(Reason::WrongDoor) }
+    }
+
+    /// Whom a refused pass names: an expired pass is still somebody's, and the journal should say whose.
+    fn named_by(&self, pass: Option<&Pass>) -> Option<Name> {
+        pass.and_then(|pass| self.directory.holder_of(pass).ok()).and_then(|holder| holder.person)
+    }
+}
