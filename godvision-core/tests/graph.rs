@@ -252,7 +252,11 @@ async fn restart_and_replacement_keep_what_is_queued() {
     }
     bench.host.shutdown().await;
     assert_eq!(bench.kept(), (0..bench.next.load(Ordering::SeqCst)).collect::<Vec<_>>());
-    assert_eq!(bench.host.component(&Name::new("a/count").unwrap()).unwrap().starts, 1, "the neighbour was not touched");
+    assert_eq!(
+        bench.host.component(&Name::new("a/count").unwrap()).unwrap().starts,
+        1,
+        "the neighbour was not touched"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,7 +266,10 @@ async fn an_edit_touches_only_what_it_names() {
     bench.until(|bench| bench.kept().len() > 10).await;
     let instance = |name: &str| bench.host.component(&Name::new(name).unwrap()).map(|status| status.instance);
     let before = (instance("a/count"), instance("b/keep"));
-    let more = format!("{}[[component]]\nname = \"c\"\nunit = \"keep\"\n[[link]]\nfrom = \"a/count#numbers\"\nto = \"c#numbers\"\n", site(""));
+    let more = format!(
+        "{}[[component]]\nname = \"c\"\nunit = \"keep\"\n[[link]]\nfrom = \"a/count#numbers\"\nto = \"c#numbers\"\n",
+        site("")
+    );
     let changes = bench.apply(&more).await.unwrap();
     assert_eq!((changes.added.len(), changes.linked.len(), changes.replaced.len()), (1, 1, 0));
     assert_eq!((instance("a/count"), instance("b/keep")), before);
@@ -287,7 +294,10 @@ async fn a_document_with_an_error_is_refused_whole() {
         (site("mood = \"refuse\""), "component b/keep: mood: this unit is not in the mood"),
         (site("password = { secret = \"unknown\" }"), "there is no secret called \"unknown\""),
         (site("").replace("\"keep\"", "\"koop\""), "there is no unit \"koop\"; known are: count, keep"),
-        (site("").replace("a/count#numbers", "a/count#words"), "the output gives word v1 but the input takes number v1"),
+        (
+            site("").replace("a/count#numbers", "a/count#words"),
+            "the output gives word v1 but the input takes number v1",
+        ),
         (site("").replace("a/count#numbers", "a/count#n"), "has no output \"n\"; known are: numbers, words"),
         (site("").replace("to = \"b/keep", "to = \"b/keeper"), "there is no component b/keeper"),
     ] {

@@ -67,6 +67,8 @@ pub enum DropReason {
     Paused,
     /// The component is stopped or draining.
     Stopped,
+    /// It was queued, but the component stopped without reading it.
+    Abandoned,
 }
 
 impl DropReason {
@@ -78,6 +80,7 @@ impl DropReason {
             Self::NoCredit => "no_credit",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -288,7 +291,7 @@ impl<T: Signal> AnyQueue for Queue<T> {
     fn clear(&self) {
         let left: Vec<Slot<T>> = self.locked().slots.drain(..).collect();
         for slot in left {
-            self.counters.drop_one(&slot.source, DropReason::Stopped);
+            self.counters.drop_one(&slot.source, DropReason::Abandoned);
         }
     }
 
