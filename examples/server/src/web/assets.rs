@@ -1,0 +1,35 @@
+//! Style sheets, scripts and pictures of the pages, built into the program.
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use super::WebError;
+use crate::store::hex;
+
+const ASSETS: &[(&str, &str, &str)] = &[
+    ("app.css", "text/css; charset=utf-8", include_str!("../../assets/app.css")),
+    ("live.css", "text/css; charset=utf-8", include_str!("../../assets/live.css")),
+    ("app.js", "text/javascript; charset=utf-8", include_str!("../../assets/app.js")),
+    ("cameras.js", "text/javascript; charset=utf-8", include_str!("../../assets/cameras.js")),
+    ("clips.js", "text/javascript; charset=utf-8", include_str!("../../assets/clips.js")),
+    ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
+    ("player.js", "text/javascript; charset=utf-8", include_str!("../../assets/player.js")),
+    ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
+];
+
+/// `GET /assets/{name}`
+pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let Some((_, kind, text)) = ASSETS.iter().find(|(asset, ..)| *asset == name) else {
+        return WebError::new(StatusCode::NOT_FOUND, "not_found", "there is no such asset").into_response();
+    };
+    let tag = format!("\"{}\"", &hex(&Sha256::digest(text))[..16]);
+    // Kept by browsers, asked about each time: a new version of the program is seen at once.
+    let cache = [(header::CACHE_CONTROL, "no-cache".to_owned()), (header::ETAG, tag.clone())];
+    let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, cache).into_response();
+    }
+    (cache, [(header::CONTENT_TYPE, *kind)], *text).into_response()
+}

@@ -1,0 +1,71 @@
+//! The table of routes: every method and path, who may use it, and what answers it.
+//!
+//! The router is built from this table alone. A test walks it with every role and with none.
+
+use axum::http::Method;
+use axum::routing::{MethodRouter, get, post, put};
+
+use super::{AppState, api, assets, pages, session};
+use crate::store::Role;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody who reaches the server: the way in, and what is needed to draw it.
+    Anyone,
+    /// Whoever is signed in with this role or a higher one.
+    AtLeast(Role),
+}
+
+/// One line of the table.
+pub struct Route {
+    /// The method; `GET` answers `HEAD` too.
+    pub method: Method,
+    /// The path, parameters in braces.
+    pub path: &'static str,
+    /// Who may use it.
+    pub access: Access,
+    pub(super) handler: MethodRouter<AppState>,
+}
+
+fn line(method: Method, path: &'static str, access: Access, handler: MethodRouter<AppState>) -> Route {
+    Route { method, path, access, handler }
+}
+
+/// Every route of the server.
+pub fn routes() -> Vec<Route> {
+    const ANYONE: Access = Access::Anyone;
+    const VIEWER: Access = Access::AtLeast(Role::Viewer);
+    const OPERATOR: Access = Access::AtLeast(Role::Operator);
+    vec![
+        // Pages.
+        line(Method::GET, "/", VIEWER, get(pages::home)),
+        line(Method::GET, "/login", ANYONE, get(pages::login)),
+        line(Method::POST, "/login", ANYONE, post(session::login_page)),
+        line(Method::POST, "/logout", ANYONE, post(session::logout_page)),
+        line(Method::GET, "/cameras", VIEWER, get(pages::cameras)),
+        line(Method::GET, "/clips", VIEWER, get(pages::clips)),
+        line(Method::GET, "/doors", VIEWER, get(pages::doors)),
+        line(Method::GET, "/journal", VIEWER, get(pages::journal)),
+        line(Method::GET, "/journal.csv", VIEWER, get(api::journal::csv)),
+        line(Method::GET, "/assets/{name}", ANYONE, get(assets::asset)),
+        // For programs.
+        line(Method::GET, "/metrics", VIEWER, get(api::health::metrics)),
+        line(Method::GET, "/api/v1/openapi.json", ANYONE, get(api::openapi)),
+        line(Method::GET, "/api/v1/health", ANYONE, get(api::health::health)),
+        line(Method::POST, "/api/v1/login", ANYONE, post(session::login)),
+        line(Method::POST, "/api/v1/logout", VIEWER, post(session::logout)),
+        line(Method::GET, "/api/v1/session", VIEWER, get(session::whoami)),
+        line(Method::POST, "/api/v1/password", VIEWER, post(session::change_password)),
+        line(Method::GET, "/api/v1/cameras", VIEWER, get(api::cameras::list)),
+        line(Method::PUT, "/api/v1/cameras/{id}/detection", OPERATOR, put(api::cameras::detection)),
+        line(Method::PUT, "/api/v1/cameras/{id}/archive", OPERATOR, put(api::cameras::archive)),
+        line(Method::GET, "/api/v1/cameras/{id}/live", VIEWER, get(api::cameras::live)),
+        line(Method::GET, "/api/v1/clips", VIEWER, get(api::clips::list)),
+        line(Method::GET, "/api/v1/clips/{id}/video", VIEWER, get(api::clips::video)),
+        line(Method::GET, "/api/v1/doors", VIEWER, get(api::doors::list)),
+        line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),
+        line(Method::GET, "/api/v1/journal", VIEWER, get(api::journal::list)),
+        line(Method::GET, "/api/v1/journal/services", VIEWER, get(api::journal::services)),
+    ]
+}

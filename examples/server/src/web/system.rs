@@ -1,0 +1,217 @@
+//! [`System`]: what the pages and the API need from the running system, in the words of the design.
+//!
+//! The wiring implements it over the graph; tests implement it over a few values. Everything here is a snapshot: the web
+//! layer asks again when somebody looks again.
+//!
+//! **Never:** HTTP, JSON, roles (the route table owns them), secrets.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godvision_core::journal::BoxFuture;
+use godvision_core::signal::door::{Decision, DoorState, Indication};
+use godvision_core::signal::media::{StreamState, VideoFormat};
+use godvision_core::{Name, WallTime};
+
+pub use crate::store::Switch;
+
+/// A camera as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct Camera {
+    /// The camera component.
+    pub id: Name,
+    /// What people call it.
+    pub title: String,
+    /// What it does.
+    pub state: StreamState,
+    /// Since when.
+    pub since: WallTime,
+    /// Stable code of the error behind the state: `auth_failed`, `refused`, ...
+    pub code: Option<&'static str>,
+    /// The error in words, with what to do; empty if there is none.
+    pub detail: String,
+    /// What its stream is made of, once known.
+    pub format: Option<Arc<VideoFormat>>,
+    /// Whether motion is looked for.
+    pub detection: bool,
+    /// Whether clips are kept and archived.
+    pub archive: bool,
+    /// Whether a clip is being recorded now.
+    pub is_recording: bool,
+    /// What it counted since it started, as stable name and value: `frames`, `lost_packets`, `reconnects`, ...
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// Where a clip is on its way to the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClipState {
+    /// It still grows.
+    Recording,
+    /// Complete on the local disk, not yet begun to be stored.
+    Waiting,
+    /// Being stored.
+    Uploading {
+        /// 0 to 100.
+        percent: u8,
+    },
+    /// In the archive, verified.
+    Archived,
+    /// On the local disk; storing it failed in a way that waits for a person.
+    Parked {
+        /// Why, with what to do.
+        why: String,
+    },
+}
+
+impl ClipState {
+    /// `recording`, `waiting`, `uploading`, `archived` or `parked`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Waiting => "waiting",
+            Self::Uploading { .. } => "uploading",
+            Self::Archived => "archived",
+            Self::Parked { .. } => "parked",
+        }
+    }
+}
+
+/// What is recorded for one event.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    /// Never used twice; safe in a URL path once percent-encoded.
+    pub id: String,
+    /// The camera component it comes from.
+    pub camera: Name,
+    /// When its first frame was captured.
+    pub from: WallTime,
+    /// How long it is so far.
+    pub duration: Duration,
+    /// How large it is so far.
+    pub size_bytes: u64,
+    /// Why it was recorded: `motion`, `door`, `manual`.
+    pub cause: String,
+    /// Where it is.
+    pub state: ClipState,
+}
+
+/// Which clips to list: all conditions must hold. Newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClipQuery {
+    /// Only of this camera.
+    pub camera: Option<Name>,
+    /// Not begun before.
+    pub from: Option<WallTime>,
+    /// Begun before this moment.
+    pub to: Option<WallTime>,
+    /// Only clips that follow this one in the list: the last id of the page before.
+    pub before: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A clip's file, local or in the archive.
+pub trait ClipReader: Send + Sync {
+    /// Its size now.
+    fn size_bytes(&self) -> u64;
+
+    /// Bytes of it; fewer than asked for only at its end.
+    ///
+    /// # Errors
+    /// [`SystemError::Unavailable`] if the disk or archive does not give them.
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SystemError>>;
+}
+
+/// A door as its operator sees it.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The door component.
+    pub id: Name,
+    /// What people call it.
+    pub title: String,
+    /// What it does.
+    pub state: DoorState,
+    /// Since when.
+    pub since: WallTime,
+    /// What its readers show.
+    pub indication: Indication,
+    /// How long an opening lasts.
+    pub open_for: Option<Duration>,
+    /// The error behind a fault, in words; empty if there is none.
+    pub detail: String,
+    /// The last decisions at it, newest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// How one part of the system is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The component or subsystem.
+    pub component: String,
+    /// Whether it does what it is for.
+    pub is_well: bool,
+    /// What is wrong, with what to do; empty if well.
+    pub detail: String,
+}
+
+/// Why the system did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// There is no such camera, clip or door.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// `camera`, `clip` or `door`.
+        what: &'static str,
+        /// As it was asked for.
+        id: String,
+    },
+    /// It exists but cannot serve now.
+    #[error("{detail}")]
+    Unavailable {
+        /// Why, with what to do; never a secret.
+        detail: String,
+    },
+}
+
+/// The running system.
+pub trait System: Send + Sync + 'static {
+    /// All cameras, in the order of the site document.
+    fn cameras(&self) -> Vec<Camera>;
+
+    /// Turns a camera's switch. In force when it returns; keeping it for the next start is the caller's.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn set_switch<'a>(&'a self, camera: &'a Name, switch: Switch, on: bool) -> BoxFuture<'a, Result<(), SystemError>>;
+
+    /// A page of clips, newest first.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn clips(&self, query: ClipQuery) -> BoxFuture<'_, Result<Vec<Clip>, SystemError>>;
+
+    /// Opens a clip's file for reading.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn open_clip<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Arc<dyn ClipReader>, SystemError>>;
+
+    /// All doors, in the order of the site document.
+    fn doors(&self) -> Vec<Door>;
+
+    /// Presents an operator's own act at a door. The decision has been journalled, and the relay told, when it returns; a
+    /// refusal is a [`Decision`], not an error.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>>;
+
+    /// How the parts are.
+    fn health(&self) -> Vec<Health>;
+
+    /// Counters of ports and components in Prometheus' text format; the web layer adds its own.
+    fn metrics(&self) -> String;
+}

@@ -1,0 +1,224 @@
+//! A small site as a value: cameras, clips and doors that answer like a running system, without devices.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use godvision_core::journal::BoxFuture;
+use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verdict};
+use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
+use godvision_core::{Clock, Name, WallTime};
+use godvision_server::web::system::{
+    Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError,
+};
+
+/// The site. Its lists can be filled before it is served.
+pub(crate) struct Site {
+    pub(crate) cameras: Mutex<Vec<Camera>>,
+    pub(crate) clips: Mutex<Vec<Clip>>,
+    pub(crate) doors: Mutex<Vec<Door>>,
+    pub(crate) videos: BTreeMap<String, Bytes>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).expect("a name of the test is valid")
+}
+
+pub(crate) fn camera(id: &str, title: &str, state: StreamState) -> Camera {
+    Camera {
+        id: name(id),
+        title: title.to_owned(),
+        state,
+        since: WallTime::from_unix_seconds(1_795_253_000),
+        code: None,
+        detail: String::new(),
+        format: Some(Arc::new(VideoFormat {
+            codec: Codec::H264,
+            width: 1920,
+            height: 1080,
+            codec_name: "avc1.640028".to_owned(),
+            config: Bytes::new(),
+        })),
+        detection: true,
+        archive: true,
+        is_recording: false,
+        counters: vec![("frames", 90_211), ("lost_packets", 0), ("reconnects", 1)],
+    }
+}
+
+pub(crate) fn clip(id: &str, camera: &str, second: i64, size_bytes: u64, state: ClipState) -> Clip {
+    Clip {
+        id: id.to_owned(),
+        camera: name(camera),
+        from: WallTime::from_unix_seconds(second),
+        duration: Duration::from_millis(14_200),
+        size_bytes,
+        cause: "motion".to_owned(),
+        state,
+    }
+}
+
+pub(crate) fn door(id: &str, title: &str, state: DoorState) -> Door {
+    Door {
+        id: name(id),
+        title: title.to_owned(),
+        state,
+        since: WallTime::from_unix_seconds(1_795_253_000),
+        indication: Indication::Ready,
+        open_for: Some(Duration::from_secs(5)),
+        detail: String::new(),
+        decisions: Vec::new(),
+    }
+}
+
+/// Bytes that tell where they are.
+pub(crate) fn pattern(size: usize) -> Bytes {
+    (0..size).map(|index| (index % 251) as u8).collect::<Vec<u8>>().into()
+}
+
+impl Site {
+    pub(crate) fn empty(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            cameras: Mutex::default(),
+            clips: Mutex::default(),
+            doors: Mutex::default(),
+            videos: BTreeMap::new(),
+            clock,
+        }
+    }
+
+    /// Two cameras, three clips, two doors.
+    pub(crate) fn small(clock: Arc<dyn Clock>) -> Self {
+        let mut site = Self::empty(clock);
+        site.cameras = Mutex::new(vec![
+            camera("yard/camera", "Yard", StreamState::Online),
+            Camera {
+                code: Some("auth_failed"),
+                detail: "the camera refused the user name or password: correct it in the site document".to_owned(),
+                ..camera("gate/camera", "Gate", StreamState::NeedsAttention)
+            },
+        ]);
+        site.clips = Mutex::new(vec![
+            clip("yard/3", "yard/camera", 1_795_253_300, 700_000, ClipState::Uploading { percent: 40 }),
+            clip("gate/2", "gate/camera", 1_795_253_200, 1000, ClipState::Parked { why: "the archive is full".into() }),
+            clip("yard/1", "yard/camera", 1_795_253_100, 10, ClipState::Archived),
+        ]);
+        site.doors = Mutex::new(vec![
+            door("house/front", "Front door", DoorState::Locked),
+            Door { detail: "the relay does not answer".to_owned(), ..door("yard/gate", "Gate", DoorState::Fault) },
+        ]);
+        site.videos = [("yard/3", 700_000), ("gate/2", 1000), ("yard/1", 10)]
+            .map(|(id, size)| (id.to_owned(), pattern(size)))
+            .into();
+        site
+    }
+}
+
+fn not_found(what: &'static str, id: &str) -> SystemError {
+    SystemError::NotFound { what, id: id.to_owned() }
+}
+
+struct Reader(Bytes);
+
+impl ClipReader for Reader {
+    fn size_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SystemError>> {
+        Box::pin(async move { Ok(self.0.slice(range.start as usize..(range.end as usize).min(self.0.len()))) })
+    }
+}
+
+impl System for Site {
+    fn cameras(&self) -> Vec<Camera> {
+        self.cameras.lock().unwrap().clone()
+    }
+
+    fn set_switch<'a>(&'a self, camera: &'a Name, switch: Switch, on: bool) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let mut cameras = self.cameras.lock().unwrap();
+            let found = cameras.iter_mut().find(|it| it.id == *camera);
+            let found = found.ok_or_else(|| not_found("camera", camera.as_str()))?;
+            match switch {
+                Switch::Detection => found.detection = on,
+                Switch::Archive => found.archive = on,
+            }
+            Ok(())
+        })
+    }
+
+    fn clips(&self, query: ClipQuery) -> BoxFuture<'_, Result<Vec<Clip>, SystemError>> {
+        Box::pin(async move {
+            let clips = self.clips.lock().unwrap();
+            let mut rest = clips.iter();
+            if let Some(before) = &query.before {
+                rest.find(|clip| clip.id == *before);
+            }
+            Ok(rest
+                .filter(|clip| query.camera.as_ref().is_none_or(|camera| clip.camera == *camera))
+                .filter(|clip| query.from.is_none_or(|from| clip.from >= from))
+                .filter(|clip| query.to.is_none_or(|to| clip.from < to))
+                .take(query.limit)
+                .cloned()
+                .collect())
+        })
+    }
+
+    fn open_clip<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Arc<dyn ClipReader>, SystemError>> {
+        Box::pin(async move {
+            let video = self.videos.get(id).cloned().ok_or_else(|| not_found("clip", id))?;
+            Ok(Arc::new(Reader(video)) as Arc<dyn ClipReader>)
+        })
+    }
+
+    fn doors(&self) -> Vec<Door> {
+        self.doors.lock().unwrap().clone()
+    }
+
+    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let mut doors = self.doors.lock().unwrap();
+            let found = doors.iter_mut().find(|it| it.id == *door).ok_or_else(|| not_found("door", door.as_str()))?;
+            if found.state == DoorState::Fault {
+                let detail = "the relay does not answer: check its power and address".to_owned();
+                return Err(SystemError::Unavailable { detail });
+            }
+            let decision = Decision {
+                source: name("web"),
+                door: Some(door.clone()),
+                user: Name::new(operator).ok(),
+                credential: "manual",
+                verdict: Verdict::Admit,
+                reason: Reason::Permitted,
+                rule: Some(name("operators")),
+                presented: now,
+                decided: now,
+            };
+            found.state = DoorState::Unlocked;
+            found.indication = Indication::Open;
+            found.since = now.wall;
+            found.decisions.insert(0, decision.clone());
+            Ok(decision)
+        })
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.cameras()
+            .into_iter()
+            .map(|it| Health {
+                component: it.id.to_string(),
+                is_well: it.state == StreamState::Online,
+                detail: it.detail,
+            })
+            .collect()
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE godvision_frames_total counter\ngodvision_frames_total{camera=\"yard/camera\"} 90211\n".to_owned()
+    }
+}
