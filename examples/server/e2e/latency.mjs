@@ -64,7 +64,7 @@ function readBack() {
 
 const url = await serve();
 const expected = [/WebSocket connection/, /ERR_CONNECTION_REFUSED/, /ERR_CONNECTION_RESET/];
-const { page, context, problems, close } = await browser({ expected });
+const { page, problems, close } = await browser({ expected });
 const stats = () => page.evaluate(() => document.querySelector('gv-player').stats);
 const recent = (ms) => page.evaluate((ms) => window.samples.filter((one) => one.at > Date.now() - ms), ms);
 const post = (what) => fetch(`${url}/control/${what}`, { method: 'POST' });
@@ -123,13 +123,20 @@ try {
   await until(async () => (await stats()).state === 'connecting', 'the player says that it connects', 5000);
   await serve(new URL(url).host);
   const back = Date.now();
-  await until(async () => (await recent(300)).length > 3, 'pictures again', 8000);
-  console.log(`  ok  pictures ${Date.now() - back} ms after the server is back`);
+  await until(() => page.evaluate((back) => window.samples.some((one) => one.moment > back), back), 'new pictures', 8000);
+  console.log(`  ok  new pictures ${Date.now() - back} ms after the server is back`);
 
-  console.log('a hidden page');
-  const other = await context.newPage();
-  await other.goto('about:blank');
-  await other.close();
+  console.log('the page is hidden');
+  const hide = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await hide(true);
+  await until(async () => (await stats()).state === 'paused', 'the player pauses', 4000);
+  await until(async () => (await (await fetch(`${url}/report`)).json()).viewers === 0, 'nothing is sent', 1000);
+  await hide(false);
+  await until(async () => (await stats()).state === 'live' && (await recent(300)).length > 3, 'live again', 4000);
+  console.log(`  ok  nothing is sent to it, and it is live ${Math.round((await stats()).lastJoinMs)} ms after it is shown again`);
 
   console.log('Motion JPEG');
   await page.evaluate(() => document.querySelector('gv-player').setAttribute('src', '/jpeg'));

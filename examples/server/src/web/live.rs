@@ -27,6 +27,8 @@
 //!
 //! **Never:** transcoding, waiting for a viewer, a queue a viewer, authentication (the route does that before the upgrade).
 
+mod view;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -41,6 +43,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+pub use self::view::LiveUnit;
+
 /// A viewer who is silent is asked for a sign of life this often.
 pub const PING_EVERY: Duration = Duration::from_secs(10);
 /// A viewer who has said nothing (not even a pong) for this long is gone.
@@ -53,6 +57,8 @@ pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4096;
 const CLOCK_KEY_TICKS_MIN: u64 = TICKS_PER_SECOND as u64;
 /// Media time between two `clock` texts, at most.
 const CLOCK_TICKS_MAX: u64 = 5 * TICKS_PER_SECOND as u64;
+/// The format whose frames are images of their own, sent without fMP4 around them.
+const JPEG: &str = "image/jpeg";
 /// Fragments whose acknowledgement may be outstanding before the first one came; older ones count as taken.
 const UNACKNOWLEDGED_MAX: usize = 4096;
 
@@ -166,6 +172,8 @@ pub struct LiveCounters {
     pub sent: u64,
     /// Fragments that lagging viewers did not get, counted once a viewer.
     pub dropped: u64,
+    /// Fragments that nobody could decode because one before them never came; not among `fragments`.
+    pub undecodable: u64,
 }
 
 impl LiveHub {
@@ -293,6 +301,10 @@ impl Camera {
 #[derive(Default)]
 struct Reel {
     kept: VecDeque<Kept>,
+    /// Session and sequence of the newest fragment that came.
+    newest: Option<(u32, u64)>,
+    /// A fragment is missing: nothing is taken until a key frame.
+    broken: bool,
     /// Index of `kept[0]`; indexes count fragments since the reel began.
     first: u64,
     /// Indexes of the key frames in `kept`.
@@ -332,15 +344,10 @@ impl Wire {
 
     fn whole(&mut self) -> Bytes {
         if let Self::Apart(head, data) = self {
-            let whole = if head.is_empty() {
-                data.clone()
-            } else {
-                let mut whole = BytesMut::with_capacity(head.len() + data.len());
-                whole.extend_from_slice(head);
-                whole.extend_from_slice(data);
-                whole.freeze()
-            };
-            *self = Self::Whole(whole);
+            let mut whole = BytesMut::with_capacity(head.len() + data.len());
+            whole.extend_from_slice(head);
+            whole.extend_from_slice(data);
+            *self = Self::Whole(whole.freeze());
         }
         match self {
             Self::Whole(whole) => whole.clone(),
@@ -365,13 +372,24 @@ impl Reel {
 
     fn push(&mut self, fragment: Fragment, limits: &LiveLimits) {
         let key = fragment.kind == FrameKind::Key;
+        let follows = self.newest.is_none_or(|newest| newest == (fragment.session, fragment.sequence.wrapping_sub(1)));
+        self.newest = Some((fragment.session, fragment.sequence));
+        self.broken = !key && (self.broken || !follows);
+        if self.broken {
+            self.counters.undecodable += 1;
+            return;
+        }
         if self.kept.back().is_some_and(|last| last.session != fragment.session) {
             self.join_from = self.end();
         }
         if key {
             self.keys.push_back(self.end());
         }
-        let wire = Wire::Apart(fragment.head, fragment.data);
+        let wire = if fragment.init.mime == JPEG {
+            Wire::Whole(fragment.data)
+        } else {
+            Wire::Apart(fragment.head, fragment.data)
+        };
         let bytes = wire.len();
         self.kept.push_back(Kept {
             init: fragment.init,
@@ -505,7 +523,7 @@ impl Reel {
             let text = json!({
                 "type": "init", "mime": init.mime, "width": init.format.width, "height": init.format.height,
             });
-            place.init_untold = Some(init.data.clone()).filter(|segment| !segment.is_empty());
+            place.init_untold = Some(init.data.clone()).filter(|_| init.mime != JPEG);
             place.init = Some(init);
             return Step::Say(LiveMessage::Text(text.to_string()));
         }
@@ -736,7 +754,8 @@ mod tests {
 
     fn init(codec: Codec, width: u16) -> Arc<InitSegment> {
         let (mime, data) = match codec {
-            Codec::Mjpeg => ("image/jpeg", Bytes::new()),
+            // A recorder wants the head and the init segment of motion JPEG too; a browser wants the images.
+            Codec::Mjpeg => (JPEG, Bytes::from_static(b"init")),
             _ => ("video/mp4; codecs=\"avc1.640028\"", Bytes::from(format!("init {width}"))),
         };
         let format =
@@ -836,6 +855,7 @@ mod tests {
         camera.next = 3;
         let mut viewer = hub.join(&camera.name).unwrap();
         camera.publish(&hub, GROUP - 3);
+        assert_eq!(viewer.try_next(), None);
         assert_eq!(drain(&mut viewer), [""; 0]);
         camera.publish(&hub, 2);
         assert_eq!(drain(&mut viewer)[2..], frames(GROUP..GROUP + 2), "and missing what came before is no drop");
@@ -939,14 +959,27 @@ mod tests {
     }
 
     #[test]
+    fn after_a_missing_fragment_nothing_is_shown_until_a_key_frame() {
+        let hub = hub(LiveLimits::default());
+        let mut camera = Source::new("c");
+        camera.publish(&hub, 20);
+        let mut viewer = hub.join(&camera.name).unwrap();
+        drain(&mut viewer);
+        camera.next += 1;
+        camera.publish(&hub, 30);
+        assert_eq!(drain(&mut viewer), frames(50..51));
+        assert_eq!(hub.counters()[0].1.undecodable, 29);
+        camera.session += 1;
+        camera.publish(&hub, 5);
+        assert_eq!(drain(&mut viewer), [""; 0], "nor across sessions");
+    }
+
+    #[test]
     fn motion_jpeg_has_no_init_segment_and_starts_with_the_newest_image() {
         let hub = hub(LiveLimits::default());
         let mut camera = Source::new("c");
         camera.init = init(Codec::Mjpeg, 640);
-        for _ in 0..300 {
-            let fragment = Fragment { head: Bytes::new(), ..camera.fragment() };
-            hub.publish(fragment);
-        }
+        camera.publish(&hub, 300);
         let mut viewer = hub.join(&camera.name).unwrap();
         let got = drain(&mut viewer);
         assert!(got[0].contains("image/jpeg"));

@@ -1,0 +1,76 @@
+//! [`LiveUnit`]: live view as a sink on the bus. One component serves all cameras linked to it; a fragment names its own.
+//!
+//! **Never:** state of its own; everything is in the [`LiveHub`] that the web routes share.
+
+use godvision_core::Name;
+use godvision_core::bus::{Component, Context, Fault, Kind, ParamError, Params, Policy, PortSpec, Unit, UnitSpec};
+use godvision_core::journal::BoxFuture;
+use godvision_core::signal::media::{Fragment, StreamStatus};
+
+use super::LiveHub;
+
+/// Fragments between the cameras and the hub, which takes one in about a microsecond: 64 cameras' worth of a burst.
+/// A fragment lost here costs its viewers the rest of its group, so it is not small.
+const FRAGMENTS_QUEUED_MAX: usize = 1024;
+/// States of cameras, which change a few times a minute.
+const STATES_QUEUED_MAX: usize = 256;
+
+/// Makes components `live`: inputs `fragments` and `status`.
+#[derive(Debug)]
+pub struct LiveUnit {
+    spec: UnitSpec,
+    hub: LiveHub,
+}
+
+impl LiveUnit {
+    /// A unit whose components feed `hub`.
+    pub fn new(hub: LiveHub) -> Self {
+        let spec = UnitSpec {
+            name: "live",
+            about: "shows cameras in the browser",
+            kind: Kind::Sink,
+            inputs: vec![
+                PortSpec::input::<Fragment>("fragments", Policy::DropOldest { capacity: FRAGMENTS_QUEUED_MAX }),
+                PortSpec::input::<StreamStatus>("status", Policy::DropOldest { capacity: STATES_QUEUED_MAX }),
+            ],
+            outputs: vec![],
+            params: vec![],
+        };
+        Self { spec, hub }
+    }
+}
+
+impl Unit for LiveUnit {
+    fn spec(&self) -> &UnitSpec {
+        &self.spec
+    }
+
+    fn create(&self, _: &Name, _: &Params) -> Result<Box<dyn Component>, ParamError> {
+        Ok(Box::new(LiveView { hub: self.hub.clone() }))
+    }
+}
+
+struct LiveView {
+    hub: LiveHub,
+}
+
+impl Component for LiveView {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let mut fragments = cx.input::<Fragment>("fragments")?;
+            let mut states = cx.input::<StreamStatus>("status")?;
+            loop {
+                tokio::select! {
+                    fragment = fragments.recv() => match fragment {
+                        Some(fragment) => self.hub.publish(fragment.into_value()),
+                        None => return Ok(()),
+                    },
+                    state = states.recv() => match state {
+                        Some(state) => self.hub.set_status(&state),
+                        None => return Ok(()),
+                    },
+                }
+            }
+        })
+    }
+}
