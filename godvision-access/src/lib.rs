@@ -11,6 +11,8 @@ pub mod rule;
 
 pub mod policy;
 
+pub mod relay;
+
 mod base45;
 mod error;
 
