@@ -6,8 +6,9 @@
 //! Four kinds, by their ports: a *generator* has outputs only, a *sink* inputs only, a *complex* component both, an
 //! *empty* one neither (housekeeping). The kind is declared and must agree with the ports.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -129,6 +130,7 @@ pub struct Context {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) busy_ns: Arc<AtomicU64>,
+    pub(super) counts: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
 impl Context {
@@ -183,6 +185,12 @@ impl Context {
         if let Err(error) = self.journal.append(entry).await {
             tracing::error!(component = %self.name, code, %error, "cannot write the journal");
         }
+    }
+
+    /// Shows `value` as this component's own count `name`, beside those that the bus keeps: frames, losses, states as
+    /// numbers. Lower case with underscores; it becomes a metric.
+    pub fn show_count(&self, name: &'static str, value: u64) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).insert(name, value);
     }
 
     /// Resolves when the component is told to stop.

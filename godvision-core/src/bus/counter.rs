@@ -108,6 +108,8 @@ pub struct ComponentStatus {
     pub last_fault: Option<String>,
     /// Time it held signals it had taken from its inputs.
     pub busy: Duration,
+    /// Its own counts ([`super::Context::show_count`]), by name.
+    pub counts: Vec<(&'static str, u64)>,
     /// Its inputs.
     pub inputs: Vec<PortStatus>,
 }

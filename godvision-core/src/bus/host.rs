@@ -113,6 +113,7 @@ struct Node {
     queues: Vec<Arc<dyn AnyQueue>>,
     outlets: Vec<(&'static str, Arc<dyn AnyOutlet>)>,
     busy_ns: Arc<AtomicU64>,
+    counts: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     wish: watch::Sender<Wish>,
     life: Mutex<Life>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -142,6 +143,8 @@ impl Node {
     }
 
     fn status(&self) -> ComponentStatus {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts.iter().map(|(name, count)| (*name, *count)).collect();
         let life = self.life();
         let state = match life.state {
             ComponentState::Running if life.paused => ComponentState::Paused,
@@ -156,6 +159,7 @@ impl Node {
             faults: life.faults,
             last_fault: life.last_fault.clone(),
             busy: Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed)),
+            counts,
             inputs: self.queues.iter().map(|queue| queue.status()).collect(),
         }
     }
@@ -329,6 +333,7 @@ impl Host {
             queues,
             outlets,
             busy_ns: keep.map_or_else(Arc::default, |old| Arc::clone(&old.busy_ns)),
+            counts: Arc::default(),
             wish: watch::channel(Wish::Stop).0,
             life: Mutex::new(Life {
                 state: ComponentState::Stopped,
@@ -530,6 +535,7 @@ async fn run_once(env: &Arc<Env>, node: &Arc<Node>, mut component: Box<dyn Compo
         journal: Arc::clone(&env.options.journal),
         wish: node.wish.subscribe(),
         busy_ns: Arc::clone(&node.busy_ns),
+        counts: Arc::clone(&node.counts),
     };
     let mut wish = node.wish.subscribe();
     let mut task = tokio::spawn(async move { component.run(&mut cx).await });
