@@ -6,11 +6,15 @@
 pub mod credential;
 pub mod pass;
 pub mod schedule;
+pub mod spent;
 
 pub mod rule;
 
 pub mod policy;
 
+pub mod door;
+
+pub mod io;
 pub mod relay;
 
 mod base45;

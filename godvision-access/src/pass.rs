@@ -37,7 +37,7 @@
 //!
 //! # What a signature does not do
 //! It does not stop a copy: a photograph of a pass is the pass. [`Uses::Times`] does, if the use is kept durably *before*
-//! the relay moves (a spent store); doors that cannot reach one another cannot share that count.
+//! the relay moves ([`crate::spent`]); doors that cannot reach one another cannot share that count.
 //!
 //! **Never:** a pass that opens by itself. A pass only says who holds it; the rules decide.
 

@@ -1,0 +1,3 @@
+//! The edge: what reads and writes files. No decision is taken here.
+
+pub mod spent_log;
