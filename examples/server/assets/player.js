@@ -6,8 +6,11 @@
  * content security policy holds: it needs `connect-src 'self'; media-src 'self' blob:` and the stylesheet `live.css`.
  *
  * What it watches over:
- * - Delay. The reserve (what is still unplayed when a fragment arrives) is steered to a small target by playing a few
- *   percent faster or slower; a reserve half a second too large is jumped over. The target grows when playback starves.
+ * - Delay. The slack (how long before its turn a frame arrives) is steered to a small target by playing a few percent
+ *   faster or slower; half a second too much is jumped over. The target grows when frames come late.
+ * - Irregular cameras. A browser drops everything up to the next key frame after a step in time of more than twice the
+ *   stated duration of a frame, and a camera's frames do skip; so each frame is stated to last FRAME_LASTS_S, which the
+ *   next one cuts short, and nothing here relies on where the buffer ends.
  * - Memory. What was played is removed up to a key frame.
  * - Truth. The attribute `state` and a line of text always say what is shown: connecting, live, stalled, offline,
  *   unsupported, refused, paused, failed. An old picture is never passed off as live.
@@ -40,14 +43,20 @@ const WORDS = {
   },
 };
 
-/** Seconds of the reserve that the steering aims at, and how far it may grow when playback starves. */
-const RESERVE_S = 0.02, RESERVE_MAX_S = 0.4;
-/** A reserve this much above its target is jumped over, not played off. */
-const JUMP_OVER_S = 0.5;
+/** Seconds of slack that the steering aims at (append, decode, a tick of the compositor), and at most after late frames. */
+const SLACK_S = 0.025, SLACK_MAX_S = 0.3;
+/** Added to the target for each late frame, and taken off it in a second. */
+const LATE_ADDS_S = 0.008, CALM_TAKES_S = 0.004;
+/** Slack this much above its target is jumped over, not played off; so is lateness beyond the second. */
+const JUMP_OVER_S = 0.5, JUMP_BACK_S = 0.25;
+/** How long a frame is stated to last, in seconds: twice that is the longest step in time that is played through. */
+const FRAME_LASTS_S = 2;
 /** Largest change of speed: not visible, and not audible as pitch. */
 const STEER_MAX = 0.06;
-/** The smallest reserve of the last moments counts: that is what jitter leaves. */
-const RESERVE_WINDOW_MS = 1000;
+/** If most of so many frames came late, playback is braked by so much until they do not: the link is slower than the stream. */
+const LATELY = 7, BRAKE = 0.5;
+/** The smallest slack of the last moments counts: that is what jitter leaves. */
+const SLACK_WINDOW_MS = 1000;
 /** On joining, fragments that come closer together than this are one burst. */
 const BURST_GAP_MS = 20, BURST_MAX_MS = 200;
 /** Played seconds kept, and kept at most before they are removed. */
@@ -72,16 +81,51 @@ function codecWords(mime) {
   return { avc1: 'H.264', avc3: 'H.264', hvc1: 'H.265 (HEVC)', hev1: 'H.265 (HEVC)', av01: 'AV1', vp09: 'VP9' }[code] ?? code;
 }
 
-/** fMP4 into a <video> by Media Source Extensions. `on`: picture(element), failed(reason), starved(). */
+/**
+ * The presentation time of a fragment with one frame, in seconds; states that the frame lasts FRAME_LASTS_S.
+ * ISO/IEC 14496-12: moof / traf / (tfhd, tfdt, trun). NaN for anything else, which then plays as it is.
+ */
+function timing(bytes, timescale) {
+  const view = new DataView(bytes);
+  let decode = NaN, composition = 0;
+  const boxes = (from, to, visit) => {
+    for (let at = from; at + 8 <= to;) {
+      const size = view.getUint32(at);
+      if (size < 8 || at + size > to) return;
+      visit(view.getUint32(at + 4), at + 8, at + size);
+      at += size;
+    }
+  };
+  const lasts = Math.round(FRAME_LASTS_S * timescale);
+  boxes(0, view.byteLength, (kind, from, to) => kind === 0x6d6f6f66 && boxes(from, to, (kind, from, to) => kind === 0x74726166 && boxes(from, to, (kind, at, to) => {
+    const version = view.getUint8(at), flags = view.getUint32(at) & 0xffffff;
+    if (kind === 0x74666474) {
+      decode = version === 1 ? Number(view.getBigUint64(at + 4)) : view.getUint32(at + 4);
+    } else if (kind === 0x74666864 && flags & 0x8) {
+      const place = at + 8 + (flags & 0x1 ? 8 : 0) + (flags & 0x2 ? 4 : 0);
+      if (place + 4 <= to) view.setUint32(place, lasts);
+    } else if (kind === 0x7472756e) {
+      let place = at + 8 + (flags & 0x1 ? 4 : 0) + (flags & 0x4 ? 4 : 0);
+      if (flags & 0x100 && place + 4 <= to) view.setUint32(place, lasts);
+      place += (flags & 0x100 ? 4 : 0) + (flags & 0x200 ? 4 : 0) + (flags & 0x400 ? 4 : 0);
+      if (flags & 0x800 && place + 4 <= to) composition = view.getInt32(place);
+    }
+  })));
+  return (decode + composition) / timescale;
+}
+
+/** fMP4 into a <video> by Media Source Extensions. `on`: picture(element), failed(reason), blocked(). */
 class MseSink {
-  constructor(mime, muted, stats, on) {
+  constructor({ mime, timescale }, muted, stats, on) {
     this.stats = stats;
     this.on = on;
     this.mime = mime;
+    this.timescale = timescale ?? 90_000;
     this.queue = [];
     this.queuedBytes = 0;
-    this.target = RESERVE_S;
-    this.reserves = [];
+    this.target = SLACK_S;
+    this.slacks = [];
+    this.newest = NaN;
     this.keys = [];
     this.started = false;
     this.steeredAt = performance.now();
@@ -91,7 +135,7 @@ class MseSink {
     video.disableRemotePlayback = true;
     video.tabIndex = -1;
     video.addEventListener('loadeddata', () => this.gone || on.picture(video), { once: true });
-    video.addEventListener('waiting', () => this.starved());
+    video.addEventListener('waiting', () => this.waiting());
     video.addEventListener('error', () => this.fail(video.error?.message || 'media error'));
     video.addEventListener('timeupdate', () => this.cross());
     const Source = window.ManagedMediaSource ?? window.MediaSource;
@@ -127,10 +171,15 @@ class MseSink {
 
   /** `media`: whether it is a fragment, not an init segment. */
   push(bytes, media) {
-    this.queue.push({ bytes, media });
+    const time = media ? timing(bytes, this.timescale) : NaN;
+    this.queue.push({ bytes });
     this.queuedBytes += bytes.byteLength;
-    if (media && this.buffer?.buffered.length && this.started) this.arrived();
-    if (media && !this.started) this.burst();
+    if (media) {
+      // Time that runs backwards is a new beginning.
+      this.newest = time < this.newest - 1 ? time : Math.max(time, this.newest || 0);
+      if (this.started) this.arrived(time);
+      else this.burst();
+    }
     if (this.queuedBytes > QUEUE_BYTES_MAX) return this.fail('the browser takes no more data');
     this.pump();
   }
@@ -199,53 +248,54 @@ class MseSink {
     });
   }
 
-  get end() {
-    const { buffered } = this.element;
-    return buffered.length ? buffered.end(buffered.length - 1) : NaN;
-  }
-
+  /** To the newest frame (by the time it is decoded, the slack is there), if the browser has taken it. */
   seekToEdge() {
-    const { buffered } = this.element;
-    const start = buffered.start(buffered.length - 1);
-    this.element.currentTime = Math.max(start, this.end - this.target - 0.04);
-    this.reserves.length = 0;
+    const { buffered } = this.element, last = buffered.length - 1;
+    if (this.newest > buffered.end(last)) return;
+    this.element.currentTime = Math.max(buffered.start(last), this.newest || 0);
+    this.slacks.length = 0;
   }
 
-  /** A fragment came: notes how much was left unplayed, and steers by the least of the last moments. */
-  arrived() {
-    const now = performance.now(), video = this.element;
-    if (video.seeking || video.readyState < 2) return;
-    const reserve = this.end - video.currentTime;
-    this.reserves.push({ at: now, reserve });
-    while (this.reserves[0].at < now - RESERVE_WINDOW_MS) this.reserves.shift();
-    const least = Math.min(...this.reserves.map((one) => one.reserve));
-    this.target = Math.max(RESERVE_S, this.target - (now - this.steeredAt) / 1000 * 0.004);
+  /** A frame for `time` came: notes its slack, and steers by the least of the last moments. */
+  arrived(time) {
+    const now = performance.now(), video = this.element, { stats } = this;
+    if (video.seeking || video.readyState < 2 || Number.isNaN(time) || !video.buffered.length) return;
+    const slack = time - video.currentTime;
+    this.slacks.push({ at: now, slack });
+    while (this.slacks[0].at < now - SLACK_WINDOW_MS) this.slacks.shift();
+    this.target = Math.max(SLACK_S, this.target - (now - this.steeredAt) / 1000 * CALM_TAKES_S);
     this.steeredAt = now;
-    const error = least - this.target;
-    if (error > JUMP_OVER_S && this.reserves.length >= 3) {
-      this.stats.jumps++;
-      this.seekToEdge();
-      return;
+    if (slack < 0) {
+      stats.late++;
+      this.target = Math.min(SLACK_MAX_S, this.target + LATE_ADDS_S);
     }
-    const steer = Math.abs(error) < 0.01 ? 0 : Math.max(-STEER_MAX, Math.min(STEER_MAX, error));
+    const all = this.slacks.map((one) => one.slack), least = Math.min(...all), most = Math.max(...all);
+    if (all.length >= 3 && (least > this.target + JUMP_OVER_S || most < -JUMP_BACK_S)) {
+      stats.jumps++;
+      return this.seekToEdge();
+    }
+    const error = least - this.target;
+    const lately = all.slice(-LATELY).sort((a, b) => a - b);
+    const isLate = lately.length === LATELY && lately[LATELY >> 1] < 0;
+    const steer = isLate ? -BRAKE : Math.abs(error) < 0.008 ? 0 : Math.max(-STEER_MAX, Math.min(STEER_MAX, error));
     const rate = Math.round((1 + steer) * 100) / 100;
     if (video.playbackRate !== rate) video.playbackRate = rate;
-    this.stats.rate = rate;
-    if (video.paused && this.started && !this.held) this.play();
+    stats.rate = rate;
+    if (video.paused) this.play();
   }
 
-  starved() {
+  waiting() {
     if (!this.started || this.gone || this.element.seeking) return;
     this.stats.waits++;
-    this.target = Math.min(RESERVE_MAX_S, this.target + 0.015);
     this.cross();
   }
 
   /** After a gap (frames left out, the camera away) playback goes on in the newest part. */
   cross() {
     const { buffered, currentTime } = this.element;
-    if (!this.started || !buffered.length || this.element.seeking) return;
-    if (currentTime < buffered.start(buffered.length - 1) - 0.001 || currentTime > this.end + 1) {
+    if (!this.started || !buffered.length) return;
+    // A seek to where nothing will ever be does not end by itself.
+    if (currentTime < buffered.start(buffered.length - 1) - 0.001) {
       this.stats.jumps++;
       this.seekToEdge();
     }
@@ -261,7 +311,7 @@ class MseSink {
   }
 
   bufferedAhead() {
-    return this.end - this.element.currentTime;
+    return this.newest - this.element.currentTime;
   }
 
   fail(reason) {
@@ -343,7 +393,7 @@ class GvPlayer extends HTMLElement {
   #onScreen = true;
   #clock;
   #offsetMs = Infinity;
-  #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
+  #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, late: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
     firstPictureMs: undefined };
 
   /** Counters since the element was made, and the present. `latencyMs`: capture to screen by the server's clock. */
@@ -652,7 +702,7 @@ class GvPlayer extends HTMLElement {
     this.awaitsInit = true;
     if (this.#sink instanceof MseSink && this.#sink.buffer?.changeType) return this.#sink.change(message.mime);
     this.#retire();
-    this.#sink = new MseSink(message.mime, this.#muted, this.#stats, on);
+    this.#sink = new MseSink(message, this.#muted, this.#stats, on);
   }
 
   #cannot(note) {

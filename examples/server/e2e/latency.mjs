@@ -5,6 +5,7 @@
 // `live_bench` draws the moment into each frame; the page reads it back from the pixels it shows, on the same clock.
 import { spawn, execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { browser, check, percentile, sleep, until } from './browser.mjs';
@@ -25,6 +26,28 @@ async function stop() {
   if (server.exitCode !== null) return;
   server.kill('SIGKILL');
   await once(server, 'exit');
+}
+
+/** A proxy to `port` whose way to the browser carries `limit.bytesPerSecond`. */
+async function slowLink(port, limit) {
+  const proxy = createServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    near.pipe(far);
+    far.on('data', async (data) => {
+      far.pause();
+      for (let at = 0; at < data.length && !near.destroyed; at += 4096) {
+        const part = data.subarray(at, at + 4096);
+        if (!near.write(part)) await Promise.race([once(near, 'drain'), once(near, 'close')]).catch(() => {});
+        await sleep(part.length / limit.bytesPerSecond * 1000);
+      }
+      far.resume();
+    });
+    near.on('close', () => far.destroy()).on('error', () => far.destroy());
+    far.on('close', () => near.destroy()).on('error', () => near.destroy());
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  return proxy;
 }
 
 /** In the page: reads the moment out of each shown frame of the first player into `window.samples`. */
@@ -96,6 +119,16 @@ try {
   const estimate = (await stats()).latencyMs;
   check(Math.abs(estimate - steady.p50) < 120, `the player's own estimate (${Math.round(estimate)} ms) agrees`);
 
+  console.log('the camera skips 0.4 s in the middle of a group, five times');
+  await page.evaluate(() => { window.samples.length = 0; });
+  for (let turn = 0; turn < 5; turn++) {
+    await post('stall?ms=400');
+    await sleep(1130);
+  }
+  const shown = (await recent(6000)).map((one) => one.at);
+  const gap = Math.max(...shown.slice(1).map((at, index) => at - shown[index]));
+  check(gap < 900, `it goes on with the next frame, not with the next key frame (longest pause ${gap} ms)`);
+
   console.log('the camera pauses for 5 s');
   await post('stall?ms=5000');
   await until(async () => (await stats()).state === 'stalled', 'the player says that it stalled', 6000);
@@ -137,6 +170,24 @@ try {
   await hide(false);
   await until(async () => (await stats()).state === 'live' && (await recent(300)).length > 3, 'live again', 4000);
   console.log(`  ok  nothing is sent to it, and it is live ${Math.round((await stats()).lastJoinMs)} ms after it is shown again`);
+
+  console.log('a link of 0.8 Mbit/s');
+  const limit = { bytesPerSecond: 100_000 };
+  const proxy = await slowLink(new URL(url).port, limit);
+  await page.goto(`http://127.0.0.1:${proxy.address().port}/`);
+  await page.evaluate(readBack);
+  await sleep(20_000);
+  const lagging = await recent(8000), told = await stats();
+  const slow = line('through it', lagging);
+  console.log('player', JSON.stringify(told));
+  check(told.dropped > 0 && slow.frames > 10, `whole groups are left out (${told.dropped} fragments), others are shown`);
+  check(slow.max < 8000, 'and the delay does not grow');
+  limit.bytesPerSecond = 100_000_000;
+  await sleep(4000);
+  check(percentile((await recent(1000)).map((one) => one.latency), 0.5) <= 500, 'when the link is good again, the delay is gone within 4 s');
+  await page.goto(url);
+  await page.evaluate(readBack);
+  proxy.close();
 
   console.log('Motion JPEG');
   await page.evaluate(() => document.querySelector('gv-player').setAttribute('src', '/jpeg'));

@@ -10,7 +10,7 @@
 //!
 //! | from the server | meaning |
 //! |---|---|
-//! | `{"type":"init","mime":M,"width":W,"height":H}` | the format from here on; sent again when it changes. One binary message with the init segment follows, except for `image/jpeg`, which has none |
+//! | `{"type":"init","mime":M,"width":W,"height":H,"timescale":90000}` | the format from here on, and what a second is in its fragments; sent again when it changes. One binary message with the init segment follows, except for `image/jpeg`, which has none |
 //! | binary | one fragment (`moof` + `mdat`), or one JFIF image. The first after `init` is a key frame |
 //! | `{"type":"clock","media_s":S,"key":B,"captured_ms":C,"sent_ms":N}` | the fragment that follows has media time `S`, is a key frame or not, was captured at `C`, and this text left at `N` (server's Unix time); before key frames, though at most once a second, and every 5 s |
 //! | `{"type":"dropped","fragments":N}` | the viewer lagged: `N` fragments were left out, a key frame follows |
@@ -521,7 +521,8 @@ impl Reel {
             }
             let init = kept.init.clone();
             let text = json!({
-                "type": "init", "mime": init.mime, "width": init.format.width, "height": init.format.height,
+                "type": "init", "mime": init.mime, "timescale": TICKS_PER_SECOND,
+                "width": init.format.width, "height": init.format.height,
             });
             place.init_untold = Some(init.data.clone()).filter(|_| init.mime != JPEG);
             place.init = Some(init);
@@ -840,7 +841,8 @@ mod tests {
         let head: serde_json::Value = serde_json::from_str(&got[0]).unwrap();
         assert_eq!(
             head,
-            json!({"type": "init", "mime": "video/mp4; codecs=\"avc1.640028\"", "width": 1280, "height": 720})
+            json!({"type": "init", "mime": "video/mp4; codecs=\"avc1.640028\"", "timescale": 90000,
+                "width": 1280, "height": 720})
         );
         assert_eq!(got[1], "init 1280");
         assert_eq!(got[2..], frames(GROUP..GROUP + 7));

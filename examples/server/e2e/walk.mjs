@@ -1,0 +1,184 @@
+// Walks every page of a running `godvision-server demo` as its owner does, and fails on any error in the console.
+//
+//   node e2e/walk.mjs URL PASSWORD [FOLDER]     (or GODVISION_URL, GODVISION_ADMIN_PASSWORD, SCREENSHOTS)
+//
+// Screenshots of every page go to FOLDER.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { browser, check, sleep, until } from './browser.mjs';
+
+const [url = process.env.GODVISION_URL, password = process.env.GODVISION_ADMIN_PASSWORD, folder = process.env.SCREENSHOTS] = process.argv.slice(2);
+if (!url || !password) throw new Error('usage: node walk.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
+const user = process.env.GODVISION_USER ?? 'admin';
+
+// A wrong password is answered 401, which the browser writes to its console. Nothing else may be there.
+const expected = [/status of 401 .*\/login/];
+const { page, problems, close } = await browser({ expected });
+if (folder) mkdirSync(folder, { recursive: true });
+let shots = 0;
+const shot = (name) => folder && page.screenshot({ path: join(folder, `${String(++shots).padStart(2, '0')}-${name}.png`), fullPage: true });
+const shown = (selector) => page.locator(selector).first().waitFor({ state: 'visible', timeout: 10_000 });
+
+async function signIn(secret) {
+  await page.fill('input[name=name]', user);
+  await page.fill('input[name=password]', secret);
+  await page.click('form button.primary');
+}
+
+/** A small grey copy of what the element shows, to tell whether it moves. */
+const look = (selector) => page.evaluate((selector) => {
+  const element = document.querySelector(selector);
+  if (!element || !(element.videoWidth || element.width)) return null;
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [64, 36];
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  pen.drawImage(element, 0, 0, 64, 36);
+  const { data } = pen.getImageData(0, 0, 64, 36);
+  return Array.from({ length: 64 * 36 }, (_, at) => (data[at * 4] + data[at * 4 + 1] + data[at * 4 + 2]) / 3);
+}, selector);
+const spread = (grey) => Math.max(...grey) - Math.min(...grey);
+const differ = (a, b) => a.reduce((most, value, at) => Math.max(most, Math.abs(value - b[at])), 0);
+
+try {
+  console.log('signing in');
+  await page.goto(`${url}/clips`);
+  check(new URL(page.url()).pathname === '/login', 'a stranger is sent to the login page');
+  await shot('login');
+  await signIn(`${password}-wrong`);
+  await shown('[role=alert]');
+  check(await page.locator('[role=alert]').innerText(), 'a wrong password is refused in words');
+  await signIn(password);
+  await page.waitForURL('**/clips', { timeout: 10_000 });
+  check(true, 'the right one leads to the page that was asked for');
+
+  console.log('cameras');
+  await page.click('nav.tabs a[href="/cameras"]');
+  await shown('gv-player');
+  const names = await page.locator('.camera').evaluateAll((cards) => cards.map((card) => card.id));
+  check(names.length > 0, `there are cameras: ${names.join(', ')}`);
+  for (const [index, id] of names.entries()) {
+    const player = `gv-player[data-walk="${index}"]`;
+    await page.evaluate(([id, index]) => {
+      const found = document.getElementById(id).querySelector('gv-player');
+      found.dataset.walk = index;
+      found.scrollIntoView({ block: 'center' });
+    }, [id, index]);
+    await until(() => page.evaluate((player) => document.querySelector(player).state === 'live', player), `${id} is live`, 15_000);
+    const picture = `${player} video, ${player} canvas`;
+    const first = await until(() => look(picture), `${id} has a picture`);
+    check(spread(first) > 20, `${id} shows something (its greys span ${Math.round(spread(first))})`);
+    await until(async () => differ(first, await look(picture)) > 8, `${id} moves`, 15_000);
+    const { firstPictureMs, latencyMs, bufferedAhead, mime } = await page.evaluate((player) => document.querySelector(player).stats, player);
+    console.log(`  ok  ${id} moves (${mime}; first picture ${Math.round(firstPictureMs)} ms, capture to screen about ${Math.round(latencyMs ?? NaN)} ms, reserve ${Math.round(bufferedAhead * 1000)} ms)`);
+  }
+  await shot('cameras');
+  const snapshot = page.waitForEvent('download');
+  await page.locator('gv-player button.gv-player-snapshot').first().click();
+  check((await snapshot).suggestedFilename().endsWith('.jpg'), 'a picture can be saved');
+  await page.locator('gv-player').first().focus();
+  await page.keyboard.press('k');
+  await until(() => page.evaluate(() => document.querySelector('gv-player').state === 'paused'), 'the keyboard pauses a view');
+  await page.keyboard.press('k');
+  await until(() => page.evaluate(() => document.querySelector('gv-player').state === 'live'), 'and goes on with it');
+  console.log('  ok  a view is paused and resumed by the keyboard');
+
+  for (const what of ['detection', 'archive']) {
+    const button = page.locator(`.switch[data-put$="/${what}"]`).first();
+    const path = await button.getAttribute('data-put');
+    const says = async () => (await (await page.request.get(`${url}/api/v1/cameras`)).text());
+    const was = await button.getAttribute('aria-checked');
+    const now = was === 'true' ? 'false' : 'true';
+    const before = await says();
+    await button.click();
+    await until(async () => await button.getAttribute('aria-checked') === now && !await button.getAttribute('data-busy'), `${what} is switched`);
+    await until(async () => await says() !== before, `the API says so for ${path}`);
+    await page.reload();
+    check(await page.locator(`.switch[data-put="${path}"]`).getAttribute('aria-checked') === now, `${what} stays switched after a reload`);
+    const again = page.locator(`.switch[data-put="${path}"]`);
+    await again.click();
+    await until(async () => await again.getAttribute('aria-checked') === was && !await again.getAttribute('data-busy'), `${what} is switched back`);
+  }
+
+  console.log('clips');
+  await page.click('nav.tabs a[href="/clips"]');
+  await until(async () => await page.locator('.clip').count() > 0, 'a clip is recorded because something moved', 60_000);
+  // The newest may still grow; a complete one is played.
+  const complete = '.clip:has(.chip.archived), .clip:has(.chip.waiting), .clip:has(.chip.uploading)';
+  await until(async () => await page.locator(complete).count() > 0, 'a clip is complete', 60_000);
+  const clip = await page.locator(complete).first().getAttribute('id');
+  const stage = page.locator(`[id="${clip}"] .stage`);
+  await stage.locator('.play').click();
+  const playing = stage.locator('video');
+  const start = await until(() => playing.evaluate((video) => video.readyState >= 2 && { at: video.currentTime, duration: video.duration }), 'the clip is loaded', 15_000);
+  const reached = await until(() => playing.evaluate((video) => (video.currentTime > 0.5 || video.ended) && video.currentTime), 'the clip plays', 15_000);
+  check(reached > start.at || start.at > 0.5, `the clip plays: ${reached.toFixed(1)} s of ${start.duration.toFixed(1)} s`);
+  await playing.evaluate((video) => { video.currentTime = video.duration * 0.7; });
+  await until(() => playing.evaluate((video) => !video.seeking && video.readyState >= 2), 'it can be moved to another place');
+  check((await page.locator('.clip .problem').count()) === 0, 'without a problem');
+  await shot('clips');
+  const { clips } = { clips: await (await page.request.get(`${url}/api/v1/clips`)).json() };
+  check(JSON.stringify(clips).includes('archived') || JSON.stringify(clips).includes('waiting'), 'the API lists it with its archive state');
+
+  console.log('doors');
+  await page.click('nav.tabs a[href="/doors"]');
+  await shown('.doorway');
+  const decisions = () => page.locator('.doorway').first().locator('.decisions li:not(.none)').count();
+  const newest = () => page.locator('.doorway').first().locator('.decisions li').first().innerText();
+  const [countBefore, newestBefore] = [await decisions(), await newest()];
+  await page.locator('button[data-open]').first().click();
+  await shown('#confirm[open]');
+  await shot('door-confirm');
+  await page.click('#confirm button[value=open]');
+  await shown('.toast');
+  const said = await page.locator('.toast').first().innerText();
+  check(!await page.locator('.toast.bad').count(), `the door is opened by hand: ${said}`);
+  await until(async () => await decisions() > countBefore || await newest() !== newestBefore, 'the decision is listed', 8000);
+  console.log(`  ok  the decision is listed: ${(await newest()).replaceAll(/\s+/g, ' ')}`);
+  await shot('doors');
+
+  console.log('journal');
+  await page.click('nav.tabs a[href="/journal"]');
+  await shown('.entry');
+  const services = [...new Set(await page.locator('.entry .service').allInnerTexts())];
+  check(services.length > 1, `it has entries of ${services.join(', ')}`);
+  await shot('journal');
+  const one = services.find((service) => service !== 'web') ?? services[0];
+  await page.locator('.entry .service', { hasText: one }).first().click();
+  await page.waitForURL('**/journal?*service=*');
+  const filtered = await page.locator('.entry .service').allInnerTexts();
+  check(filtered.length > 0 && filtered.every((service) => service === one || service.startsWith(`${one}/`)), `only ${one} is shown (${filtered.length} entries)`);
+  await shot('journal-filtered');
+  await page.goto(`${url}/journal?from=2000-01-01T00:00:00.000Z&to=2000-01-02T00:00:00.000Z`);
+  await shown('#no-entries');
+  check(true, 'a period without entries says so');
+  const csv = await page.request.get(`${url}/journal.csv`);
+  check(csv.ok() && (await csv.text()).includes(one), 'it can be exported');
+
+  console.log('small screen');
+  await page.setViewportSize({ width: 390, height: 780 });
+  for (const name of ['cameras', 'clips', 'doors', 'journal']) {
+    await page.goto(`${url}/${name}`);
+    await sleep(name === 'cameras' ? 1500 : 300);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    check(wide <= 0, `${name} fits a telephone`);
+    await shot(`small-${name}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+
+  console.log('signing out');
+  await page.goto(`${url}/cameras`);
+  await page.click('details.me summary');
+  await page.click('form[action="/logout"] button');
+  await page.waitForURL('**/login*');
+  await page.goto(`${url}/cameras`);
+  check(new URL(page.url()).pathname === '/login', 'the pages are closed again');
+  check((await page.request.get(`${url}/api/v1/cameras`)).status() === 401, 'and so is the API');
+
+  check(problems.length === 0, `no errors in the console${problems.map((problem) => `\n      ${problem}`).join('')}`);
+} catch (error) {
+  await shot('failed').catch?.(() => {});
+  problems.forEach((problem) => console.error(`in the console: ${problem}`));
+  throw error;
+} finally {
+  await close();
+}
