@@ -1,1 +1,30 @@
-//! IP cameras over RTSP: supervised sessions, one timeline, fMP4 fragments, pictures, and a small RTSP server.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod url;
+
+#[cfg(feature = "client")]
+pub mod camera;
+#[cfg(feature = "client")]
+pub mod session;
+#[cfg(feature = "client")]
+pub mod supervisor;
+
+pub mod timeline;
+
+pub mod nal;
+
+pub mod fragment;
+
+pub mod decode;
+
+#[cfg(feature = "restream")]
+pub mod restream;
+
+
+#[cfg(feature = "client")]
+pub use camera::{Camera, CameraEvent, CameraOptions};
+pub use error::Error;
+pub use fragment::Fragmenter;
+pub use url::CameraUrl;
