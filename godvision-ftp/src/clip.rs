@@ -208,7 +208,8 @@ impl ClipSummary {
         }
     }
 
-    fn add(&mut self, fragment: &Fragment, first_ticks: u64) {
+    /// Takes note of a fragment; `first_ticks` is the decode time of the clip's first.
+    pub(crate) fn note(&mut self, fragment: &Fragment, first_ticks: u64) {
         let missing = fragment.sequence.saturating_sub(self.last_sequence.saturating_add(u64::from(self.frames > 0)));
         if (missing > 0 || fragment.lost_before > 0) && self.frames > 0 {
             let gap =
@@ -481,7 +482,7 @@ impl ClipCutter {
 
     fn append(&mut self, fragment: Fragment, actions: &mut Vec<ClipAction>) {
         if let Some(open) = &mut self.open {
-            open.summary.add(&fragment, open.first_ticks);
+            open.summary.note(&fragment, open.first_ticks);
             open.last = fragment.clone();
             actions.push(ClipAction::Append(fragment));
         }

@@ -3,6 +3,21 @@
 
 pub mod clip;
 pub mod preroll;
+
+pub mod retention;
+pub mod spool;
+
+pub mod upload;
+
+pub mod index;
+
+pub mod archive;
+
+pub mod io;
+
 pub mod sample;
 
+mod error;
 mod mp4;
+
+pub use error::Error;

@@ -128,6 +128,28 @@ impl ClipHead {
         Some(Self { bytes, slots: Some(Slots { duration_at, timescale, index_at, track }) })
     }
 
+    /// From the head of a file that [`ClipHead::new`] began.
+    pub(crate) fn of_file(bytes: Vec<u8>) -> Self {
+        let slots = || {
+            let moov = find_path(&bytes, &[b"moov"])?;
+            let mvhd = find(&bytes, moov.clone(), b"mvhd")?;
+            let mvex = find(&bytes, moov.clone(), b"mvex")?;
+            let index = find(&bytes, moov.end..bytes.len(), b"free")?;
+            let mehd = find(&bytes, mvex.clone(), b"mehd")?;
+            let trex = find(&bytes, mvex, b"trex")?;
+            let is_ours = mehd.len() == MEHD_BYTES - 8 && index.len() == INDEX_ROOM - 8;
+            let timescale_at = if bytes.get(mvhd.start) == Some(&0) { 12 } else { 20 };
+            is_ours.then_some(Slots {
+                duration_at: mehd.start + 4,
+                timescale: u32_at(&bytes, mvhd.start + timescale_at)?,
+                index_at: index.start - 8,
+                track: u32_at(&bytes, trex.start + 4)?,
+            })
+        };
+        let slots = slots();
+        Self { bytes, slots }
+    }
+
     /// What to write where, once the clip's groups are known: the duration and the index.
     pub(crate) fn finish(&self, groups: &[GroupSpan]) -> Vec<(u64, Vec<u8>)> {
         let Some(slots) = self.slots else { return Vec::new() };
@@ -291,6 +313,7 @@ mod tests {
     fn a_clip_starts_at_zero_and_knows_its_length() {
         let (head, mut file, ends) = clip(20);
         assert_eq!(whole_part(&mut Cursor::new(&file)).unwrap().ticks, 20 * u64::from(FRAME_TICKS));
+        assert_eq!(ClipHead::of_file(head.bytes.clone()), head, "a salvage finds the same places");
         let half = (ends[9] - head.bytes.len()) as u64;
         let group = GroupSpan { bytes: half, ticks: 10 * u64::from(FRAME_TICKS) };
         for (at, bytes) in head.finish(&[group, group]) {

@@ -183,7 +183,8 @@ mod tests {
         for _ in 0..500 {
             ring.push(stream.frame());
             assert!(ring.bytes() <= size * 60);
-            assert_eq!(ring.bytes(), ring.groups.iter().flat_map(|g| &g.fragments).map(Fragment::wire_bytes).sum());
+            let kept: usize = ring.groups.iter().flat_map(|group| &group.fragments).map(Fragment::wire_bytes).sum();
+            assert_eq!(ring.bytes(), kept);
         }
         assert!(!ring.is_empty());
     }
