@@ -1,1 +1,17 @@
-//! Seeing for cameras: motion detection and QR codes on luma planes, without allocation in the hot path.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod error;
+mod kernel;
+
+pub mod motion;
+pub mod plane;
+
+pub use error::Error;
+pub use motion::{MotionDetector, MotionOptions};
+pub use plane::LumaView;
+
+/// Which copy of the inner loops this processor runs: `portable`, `avx2` or `avx512`. All give the same results.
+pub fn instruction_set() -> &'static str {
+    kernel::Level::detect().name()
+}

@@ -1,0 +1,68 @@
+//! The crate's one error type.
+
+#![forbid(unsafe_code)]
+
+/// Why a picture or a setting cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The buffer is too short for its sizes, the stride is smaller than the width, or a side is 0.
+    #[error(
+        "{bytes} bytes cannot hold a {width}x{height} plane with a stride of {stride}: give the decoder's own sizes"
+    )]
+    BadPlane {
+        /// Pixels in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes from row to row.
+        stride: usize,
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// The picture has another size than the detector was made for.
+    #[error("the picture is {got_width}x{got_height}, the detector was made for {width}x{height}: make a new one")]
+    SizeChanged {
+        /// The detector's width.
+        width: usize,
+        /// The detector's height.
+        height: usize,
+        /// The picture's width.
+        got_width: usize,
+        /// The picture's height.
+        got_height: usize,
+    },
+    /// The picture is too small or too large to be watched.
+    #[error(
+        "pictures of {width}x{height} are not supported: each side must have 16 to 8192, together at most 38 million"
+    )]
+    UnsupportedSize {
+        /// Pixels in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
+    /// A zone cannot be used.
+    #[error("zone {zone:?}: {reason}")]
+    BadZone {
+        /// Its name, or its text if it has none.
+        zone: String,
+        /// What is wrong and what would be right.
+        reason: &'static str,
+    },
+    /// An option is outside its range.
+    #[error("option {option}: {reason}")]
+    BadOption {
+        /// Its name.
+        option: &'static str,
+        /// What would be right.
+        reason: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without a change: never, for every error of this crate.
+    pub fn is_temporary(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,324 @@
+//! Motion in a fixed camera's picture: a background model, boxes around what differs from it, and events.
+//!
+//! [`MotionDetector`] takes one luma plane a frame and says what moves. Per frame: reduce to about 480x270
+//! ([`BoxDownscale`]), blur 3x3, compare with the background (`model`), rule out a change of the whole scene (`scene`),
+//! clean the mask (5x5 median and closing), adapt the model, join the mask to boxes (`blobs`), keep those that are large
+//! enough and in a zone (`zone`), and turn frames into events (`event`).
+//!
+//! Things that came and stopped (a parked car, a person who waits) stay in the mask until they are absorbed, but are not
+//! motion: a box counts only while enough of it still changes.
+//!
+//! **Never:** colour, decoding, threads, clocks, allocation once it runs; what the thing is.
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod blobs;
+mod event;
+mod model;
+mod options;
+mod scene;
+mod zone;
+
+use std::time::Duration;
+
+use godvision_core::Stamp;
+use godvision_core::signal::seen::Region;
+
+pub use event::MotionStep;
+pub use options::{MotionOptions, Sensitivity};
+pub use scene::SceneStep;
+pub use zone::{CORNERS_MAX, ZONE_NAME_MAX, ZONES_MAX, Zone, ZoneKind};
+
+use crate::error::Error;
+use crate::plane::{BoxDownscale, LumaView};
+use blobs::Blobs;
+use event::Hysteresis;
+use model::{Model, STILL_ABSORB, STILL_FAST};
+use scene::{SceneGuard, Verdict};
+use zone::ZoneMap;
+
+/// Most boxes of one frame; the smallest are left out.
+pub const BOXES_MAX: usize = 16;
+
+/// A pause in the pictures after which the background is not believed any more.
+const GAP: Duration = Duration::from_secs(10);
+/// How long a changed pixel must keep its value to be called still. At 25 frames a second 15 frames; mean F over six
+/// SBI2015 sequences is flat from 10 to 20 of them.
+const STILL_AFTER: Duration = Duration::from_millis(600);
+/// Fewest frames of stillness, for slow streams.
+const STILL_FRAMES_MIN: u8 = 5;
+/// A box moves if at least this part of the smallest area changes: half.
+const MOVING_PART: usize = 2;
+
+/// Something that moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MovingBox {
+    /// `[left, top, right, bottom]` in pixels of the full picture; right and bottom exclusive.
+    pub pixels: [usize; 4],
+    /// The same in thousandths of the picture.
+    pub region: Region,
+    /// Changed pixels of the working picture inside it.
+    pub area: u32,
+    zones: u16,
+}
+
+/// What one frame showed. Borrows the detector.
+#[derive(Clone, Copy, Debug)]
+pub struct MotionReport<'a> {
+    detector: &'a MotionDetector,
+    /// A step of an event, if this frame is one.
+    pub step: Option<MotionStep>,
+    /// The scene changed as a whole; nothing of it counts as motion.
+    pub scene: Option<SceneStep>,
+}
+
+impl<'a> MotionReport<'a> {
+    /// What moves in this frame, largest first, at most [`BOXES_MAX`]; whether or not it is an event yet.
+    pub fn boxes(&self) -> &'a [MovingBox] {
+        &self.detector.boxes
+    }
+
+    /// Share of the watched area that moves, 0.0..=1.0.
+    pub fn share(&self) -> f32 {
+        self.detector.share
+    }
+
+    /// Names of the watched zones that the boxes touch, in the order of the options.
+    pub fn zones(&self) -> impl Iterator<Item = &'a str> {
+        let touched = self.detector.boxes.iter().fold(0, |bits, found| bits | found.zones);
+        self.detector.zones.names(touched)
+    }
+
+    /// What differs from the background, zones and sizes not yet considered.
+    pub fn mask(&self) -> MaskView<'a> {
+        self.detector.mask()
+    }
+}
+
+/// A mask at the working size: one byte a pixel, 0 or 1, row-major without padding.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskView<'a> {
+    /// The flags.
+    pub data: &'a [u8],
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+/// Finds what moves in the pictures of one fixed camera.
+///
+/// Holds about 1.6 MB for 1080p. A step reads the picture once and allocates nothing.
+#[derive(Debug)]
+pub struct MotionDetector {
+    downscale: BoxDownscale,
+    small: Vec<u8>,
+    model: Model,
+    guard: SceneGuard,
+    blobs: Blobs,
+    tallies: Vec<Tally>,
+    boxes: Vec<MovingBox>,
+    share: f32,
+    zones: ZoneMap,
+    events: Hysteresis,
+    area_min: usize,
+    clock: FrameClock,
+}
+
+/// What is counted of a blob besides its area.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Watched pixels.
+    watched: u32,
+    /// Of those, such as are not still.
+    moving: u32,
+    zones: u16,
+}
+
+impl MotionDetector {
+    /// A detector for pictures of `width` x `height`. All its memory is allocated here.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSize`], [`Error::BadOption`].
+    pub fn new(options: MotionOptions, width: usize, height: usize) -> Result<Self, Error> {
+        options.check()?;
+        let downscale = BoxDownscale::new(width, height)?;
+        let (small_width, small_height) = (downscale.out_width(), downscale.out_height());
+        let zones = ZoneMap::new(&options.zones, small_width, small_height);
+        let pixels = small_width * small_height;
+        Ok(Self {
+            small: vec![0; pixels],
+            model: Model::new(small_width, small_height, options.sensitivity.threshold_floor()),
+            guard: SceneGuard::default(),
+            blobs: Blobs::new(),
+            tallies: Vec::with_capacity(blobs::RUNS_MAX),
+            boxes: Vec::with_capacity(blobs::RUNS_MAX),
+            share: 0.0,
+            zones,
+            events: Hysteresis::new(options.start_after, options.quiet_after),
+            area_min: (pixels * options.sensitivity.area_per_100k() / 100_000).max(4),
+            clock: FrameClock::new(options.absorb_after),
+            downscale,
+        })
+    }
+
+    /// Width and height of the pictures it takes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.downscale.width(), self.downscale.height())
+    }
+
+    /// What differed from the background in the last frame.
+    pub fn mask(&self) -> MaskView<'_> {
+        let (width, height) = (self.downscale.out_width(), self.downscale.out_height());
+        MaskView { data: self.model.mask(), width, height }
+    }
+
+    /// Forgets the background: the next picture starts anew. For a camera that was away or turned. A running event goes
+    /// on until its quiet time is over.
+    pub fn reset(&mut self) {
+        self.clock.last = None;
+    }
+
+    /// Takes the next picture, captured at `at`, with its `sequence` number, and says what moves.
+    ///
+    /// # Errors
+    /// [`Error::SizeChanged`] if the picture has another size than the detector was made for.
+    pub fn step(&mut self, luma: LumaView<'_>, at: Stamp, sequence: u64) -> Result<MotionReport<'_>, Error> {
+        self.downscale.reduce(luma, &mut self.small)?;
+        self.model.show(&self.small);
+        self.boxes.clear();
+        self.share = 0.0;
+        if self.clock.tick(at) {
+            self.model.restart();
+            self.guard = SceneGuard::default();
+            let step = self.events.step(false, at, sequence);
+            return Ok(MotionReport { detector: self, step, scene: None });
+        }
+        let counts = self.model.compare();
+        let (step, scene) = match self.guard.step(counts, self.small.len(), at) {
+            Verdict::Restart(scene) => {
+                self.model.restart();
+                (self.events.step(false, at, sequence), scene)
+            }
+            Verdict::Hold => {
+                self.model.forget_mask();
+                (None, None)
+            }
+            Verdict::Same => {
+                self.model.learn(self.clock.still_from(), self.clock.slow_tick);
+                self.find_boxes();
+                (self.events.step(!self.boxes.is_empty(), at, sequence), None)
+            }
+        };
+        Ok(MotionReport { detector: self, step, scene })
+    }
+
+    /// Ends a running event at once, for a camera that goes away. Gives its last step.
+    pub fn cut(&mut self, at: Stamp, sequence: u64) -> Option<MotionStep> {
+        self.events.cut(at, sequence)
+    }
+
+    fn find_boxes(&mut self) {
+        let (width, height) = (self.downscale.out_width(), self.downscale.out_height());
+        self.blobs.find(self.model.mask(), width);
+        self.tally(width);
+        let factor = self.downscale.factor();
+        let (full_width, full_height) = self.size();
+        let mut moving = 0;
+        for (blob, tally) in self.blobs.blobs().iter().zip(&self.tallies) {
+            let large = tally.watched as usize >= self.area_min;
+            if !large || (tally.moving as usize) < self.area_min.div_ceil(MOVING_PART) {
+                continue;
+            }
+            moving += tally.moving;
+            let [left, top, right, bottom] = blob.bounds.map(usize::from);
+            // The last box of a row also stands for the columns that did not fill one.
+            let right = if right == width { full_width } else { right * factor };
+            let bottom = if bottom == height { full_height } else { bottom * factor };
+            let pixels = [left * factor, top * factor, right, bottom];
+            let region = Region::from_pixels(pixels, full_width, full_height);
+            self.boxes.push(MovingBox { pixels, region, area: blob.area, zones: tally.zones });
+        }
+        self.boxes.sort_unstable_by_key(|found| std::cmp::Reverse(found.area));
+        self.boxes.truncate(BOXES_MAX);
+        self.share = moving as f32 / self.zones.watched().max(1) as f32;
+    }
+
+    /// Counts watched, moving and zone pixels of each blob.
+    fn tally(&mut self, width: usize) {
+        self.tallies.clear();
+        self.tallies.resize(self.blobs.blobs().len(), Tally::default());
+        let still = self.model.still();
+        for run in self.blobs.runs() {
+            let (start, len) = (usize::from(run.y) * width + usize::from(run.left), usize::from(run.right - run.left));
+            let still = &still[start..start + len];
+            let tally = &mut self.tallies[usize::from(run.blob)];
+            match self.zones.bits(start, len) {
+                None => {
+                    tally.watched += len as u32;
+                    tally.moving += len as u32 - still.iter().map(|&flag| u32::from(flag)).sum::<u32>();
+                }
+                Some(bits) => {
+                    for (&bits, &still) in bits.iter().zip(still).filter(|(bits, _)| **bits != 0) {
+                        tally.watched += 1;
+                        tally.moving += u32::from(1 - still);
+                        tally.zones |= bits;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Turns the stamps of frames into what the model counts.
+#[derive(Debug)]
+struct FrameClock {
+    absorb_after: Duration,
+    last: Option<Stamp>,
+    /// Smoothed time between frames.
+    interval: Duration,
+    /// Time since the last slow tick.
+    since_tick: Duration,
+    slow_tick: bool,
+}
+
+impl FrameClock {
+    fn new(absorb_after: Duration) -> Self {
+        // 25 frames a second until the stream shows its own rate.
+        Self {
+            absorb_after,
+            last: None,
+            interval: Duration::from_millis(40),
+            since_tick: Duration::ZERO,
+            slow_tick: false,
+        }
+    }
+
+    /// Takes a frame's stamp; returns whether the background must start anew.
+    fn tick(&mut self, at: Stamp) -> bool {
+        let Some(last) = self.last.replace(at) else { return true };
+        let passed = at.mono - last.mono;
+        if passed > GAP {
+            return true;
+        }
+        self.interval = (self.interval * 7 + passed) / 8;
+        self.since_tick += passed;
+        // Fast counting has taken the first part of the time; the rest is spread over the counter's remaining range.
+        let ticks = u32::from(STILL_ABSORB - STILL_FAST);
+        let fast = self.interval.saturating_mul(u32::from(STILL_FAST));
+        let every = self.absorb_after.saturating_sub(fast) / ticks;
+        self.slow_tick = self.since_tick >= every;
+        if self.slow_tick {
+            // At slow frame rates several ticks fall due at once; one a frame is counted, so absorbing takes longer.
+            self.since_tick = self.since_tick.saturating_sub(every).min(every);
+        }
+        false
+    }
+
+    /// Frames of stillness that make [`STILL_AFTER`].
+    fn still_from(&self) -> u8 {
+        let frames = STILL_AFTER.as_nanos() / self.interval.as_nanos().max(1);
+        frames.clamp(u128::from(STILL_FRAMES_MIN), u128::from(STILL_FAST)) as u8
+    }
+}
