@@ -1,7 +1,8 @@
 //! The pages with a made-up site behind them, for whoever works on their looks.
 //!
-//! `cargo run -p godvision-server --example pages -- [ADDRESS] [empty]`: sign in as `admin` with the password that is
-//! printed, or as `vera` (a viewer) with the same. No camera sends pictures here; see `godvision-server demo` for that.
+//! `cargo run -p godvision-server --example pages -- [ADDRESS] [empty | CLIP.mp4]`: sign in as `admin` with the password
+//! that is printed, or as `vera` (a viewer) with the same. Every clip plays `CLIP.mp4`. No camera sends pictures here; see
+//! `godvision-server demo` for that.
 
 #[path = "../tests/common/site.rs"]
 mod site;
@@ -31,7 +32,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     store.users().ensure_first_admin(Some(PASSWORD.into())).await?;
     store.users().create("vera", PASSWORD.into(), Role::Viewer).await?;
     let is_empty = arguments.iter().any(|it| it == "empty");
-    let site = if is_empty { Site::empty(clock.clone()) } else { filled(clock.clone()) };
+    let mut site = if is_empty { Site::empty(clock.clone()) } else { filled(clock.clone()) };
+    if let Some(video) = arguments.iter().find(|it| it.ends_with(".mp4")) {
+        let video = bytes::Bytes::from(std::fs::read(video)?);
+        let ids: Vec<String> =
+            site.clips.lock().map_or(Vec::new(), |it| it.iter().map(|clip| clip.id.clone()).collect());
+        site.videos = ids.into_iter().map(|id| (id, video.clone())).collect();
+    }
     if !is_empty {
         fill_journal(&store, clock.now()).await?;
     }

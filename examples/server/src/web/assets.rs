@@ -1,11 +1,11 @@
 //! Style sheets, scripts and pictures of the pages, built into the program.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::WebError;
+use super::api::Id;
 use crate::store::hex;
 
 const ASSETS: &[(&str, &str, &str)] = &[
@@ -20,7 +20,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
 ];
 
 /// `GET /assets/{name}`
-pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn asset(Id(name): Id, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(asset, ..)| *asset == name) else {
         return WebError::new(StatusCode::NOT_FOUND, "not_found", "there is no such asset").into_response();
     };

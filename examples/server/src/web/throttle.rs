@@ -20,7 +20,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
 pub const FREE_PER_NAME: u32 = 5;
 /// Free tries of one address with any names.
 pub const FREE_PER_ADDRESS: u32 = 20;
-/// Most keys remembered; the one that tried longest ago makes room.
+/// Most keys remembered; those that tried longest ago make room.
 pub const KEYS_MAX: usize = 10_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,8 +104,16 @@ impl Throttle {
         }
         self.keys.retain(|_, tries| now.since(tries.last) < FORGET_AFTER);
         if self.keys.len() >= KEYS_MAX {
-            let oldest = self.keys.iter().min_by_key(|(_, tries)| tries.last).map(|(key, _)| key.clone());
-            oldest.map(|key| self.keys.remove(&key));
+            // A quarter at once, so that a flood of addresses does not search the whole map at every try.
+            let mut moments: Vec<MonoTime> = self.keys.values().map(|tries| tries.last).collect();
+            let (_, oldest_kept, _) = moments.select_nth_unstable(KEYS_MAX / 4);
+            let oldest_kept = *oldest_kept;
+            let mut surplus = KEYS_MAX / 4;
+            self.keys.retain(|_, tries| {
+                let goes = surplus > 0 && tries.last <= oldest_kept;
+                surplus -= usize::from(goes);
+                !goes
+            });
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::super::guard::Who;
 use super::super::system::{Camera, Switch, SystemError};
 use super::super::{AppState, WebError, live as view};
+use super::Id;
 
 /// How often an open live view asks whether its session still lives.
 const SESSION_CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -129,7 +130,7 @@ async fn switch(
 pub(crate) async fn detection(
     State(state): State<AppState>,
     Extension(who): Extension<Who>,
-    Path(id): Path<String>,
+    Id(id): Id,
     body: Result<Json<SwitchBody>, JsonRejection>,
 ) -> Result<Json<SwitchView>, WebError> {
     switch(&state, &who, &id, Switch::Detection, body).await
@@ -139,7 +140,7 @@ pub(crate) async fn detection(
 pub(crate) async fn archive(
     State(state): State<AppState>,
     Extension(who): Extension<Who>,
-    Path(id): Path<String>,
+    Id(id): Id,
     body: Result<Json<SwitchBody>, JsonRejection>,
 ) -> Result<Json<SwitchView>, WebError> {
     switch(&state, &who, &id, Switch::Archive, body).await
@@ -149,7 +150,7 @@ pub(crate) async fn archive(
 pub(crate) async fn live(
     State(state): State<AppState>,
     Extension(who): Extension<Who>,
-    Path(id): Path<String>,
+    Id(id): Id,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, WebError> {
     let camera = camera(&state, &id)?.id;

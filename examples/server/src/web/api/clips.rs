@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::range::{self, Asked as Part};
 use super::super::system::{Clip, ClipQuery, ClipReader, ClipState};
 use super::super::{AppState, WebError};
-use super::{Asked, given, moment, name};
+use super::{Asked, Id, given, moment, name};
 
 /// Clips in a page when nothing is said.
 const LIMIT_DEFAULT: usize = 24;
@@ -99,11 +99,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/v1/clips/{id}/video`
-pub(crate) async fn video(
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, WebError> {
+pub(crate) async fn video(State(state): State<AppState>, Id(id): Id, headers: HeaderMap) -> Result<Response, WebError> {
     let clip = state.system().open_clip(&id).await?;
     let size = clip.size_bytes();
     let tag = format!("\"{size:x}\"");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use godvision_core::signal::door::{Decision, DoorState, Indication, Verdict};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::super::guard::Who;
 use super::super::system::{Door, SystemError};
 use super::super::{AppState, WebError};
+use super::Id;
 
 #[derive(Serialize)]
 pub(crate) struct DoorList {
@@ -117,7 +118,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Json<DoorList> {
 pub(crate) async fn open(
     State(state): State<AppState>,
     Extension(who): Extension<Who>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<DecisionView>, WebError> {
     let found = state.system().doors().into_iter().find(|door| door.id.as_str() == id);
     let door = found.ok_or(SystemError::NotFound { what: "door", id })?;

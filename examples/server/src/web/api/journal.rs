@@ -128,7 +128,7 @@ pub(crate) async fn csv(
         match state.store().journal().query(query.clone()).await {
             Ok(page) => {
                 let last = page.last()?.id;
-                let more = (page.len() == query.limit()).then(|| Query { before_id: Some(last), ..query });
+                let more = (page.len() == query.limit()).then_some(Query { before_id: Some(last), ..query });
                 let text: String = page.iter().map(row).collect();
                 Some((Ok(text), (state, more, None, lines + page.len())))
             }

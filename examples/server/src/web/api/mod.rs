@@ -8,8 +8,8 @@ pub(super) mod doors;
 pub(super) mod health;
 pub(super) mod journal;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
@@ -35,6 +35,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, WebError> {
         let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
         Ok(Self(query?.0))
+    }
+}
+
+/// The `{id}` of a path, decoded.
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, WebError> {
+        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        Ok(Self(path?.0))
     }
 }
 

@@ -1,0 +1,179 @@
+//! A server on loopback with a small site behind it, and a client that speaks plain HTTP to it.
+
+#![allow(dead_code, reason = "each test file uses its part of this module")]
+
+pub(crate) mod site;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use godvision_core::{ManualClock, MonoTime, Secret, Stamp, WallTime};
+use godvision_server::store::{Role, Store};
+use godvision_server::web::live::{LiveHub, LiveLimits};
+use godvision_server::web::{AppState, WebOptions, serve};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use site::Site;
+
+/// Every user of the tests has it.
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
+/// 2026-11-21 09:30:00 UTC.
+pub(crate) const NOW: i64 = 1_795_253_400;
+
+/// A folder of its own, removed at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("godvision-server-test-{}-{number}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn clock() -> ManualClock {
+    ManualClock::at(Stamp::new(MonoTime::from_millis(5000), WallTime::from_unix_seconds(NOW)))
+}
+
+/// A running server. `ada` is an admin, `otto` an operator, `vera` a viewer.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) site: Arc<Site>,
+    pub(crate) live: LiveHub,
+    pub(crate) clock: ManualClock,
+    pub(crate) folder: Folder,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(|clock| Site::small(Arc::new(clock)), WebOptions::default()).await
+    }
+
+    pub(crate) async fn with(site: impl FnOnce(ManualClock) -> Site, options: WebOptions) -> Self {
+        let (folder, clock) = (Folder::new(), clock());
+        let store = Store::open(folder.path(), None, Arc::new(clock.clone())).await.unwrap();
+        for (name, role) in [("ada", Role::Admin), ("otto", Role::Operator), ("vera", Role::Viewer)] {
+            store.users().create(name, Secret::from(PASSWORD), role).await.unwrap();
+        }
+        let site = Arc::new(site(clock.clone()));
+        let live = LiveHub::new(LiveLimits::default(), Arc::new(clock.clone()));
+        let state = AppState::new(site.clone(), store.clone(), live.clone(), Arc::new(clock.clone()), options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(serve(listener, state, async move { drop(stopped.await) }));
+        Self { address, store, site, live, clock, folder, stop: Some(stop), running: Some(running) }
+    }
+
+    /// Stops it as the program does and waits for the end.
+    pub(crate) async fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(running) = self.running.take() {
+            tokio::time::timeout(Duration::from_secs(20), running).await.expect("the server stops").unwrap();
+        }
+    }
+
+    /// A session's token, made without the login route.
+    pub(crate) async fn token(&self, name: &str) -> Secret {
+        let user = self.store.users().list().await.unwrap().into_iter().find(|user| user.name == name).unwrap();
+        self.store.sessions().start(&user).await.unwrap()
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> Asking {
+        let request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        Asking { address: self.address, request, body: Body::empty() }
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &Secret) -> Answer {
+        self.request(Method::GET, path).token(token).send().await
+    }
+}
+
+/// A request that is being made.
+pub(crate) struct Asking {
+    address: SocketAddr,
+    request: axum::http::request::Builder,
+    body: Body,
+}
+
+impl Asking {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn token(self, token: &Secret) -> Self {
+        self.header("authorization", &format!("Bearer {}", token.expose()))
+    }
+
+    pub(crate) fn cookie(self, token: &Secret) -> Self {
+        self.header("cookie", &format!("other=1; godvision={}", token.expose()))
+    }
+
+    pub(crate) fn json(mut self, text: impl Into<String>) -> Self {
+        self.body = Body::from(text.into());
+        self.header("content-type", "application/json")
+    }
+
+    pub(crate) fn form(mut self, text: impl Into<String>) -> Self {
+        self.body = Body::from(text.into());
+        self.header("content-type", "application/x-www-form-urlencoded")
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(self.request.body(self.body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(Body::new(body), usize::MAX).await.map(|body| body.to_vec());
+        connection.abort();
+        Answer { status: parts.status, headers: parts.headers, body: body.unwrap_or_default() }
+    }
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of an API error.
+    pub(crate) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text())).to_owned()
+    }
+}

@@ -1,0 +1,154 @@
+//! Walks every route with every role, with none, and from another site.
+
+mod common;
+
+use axum::http::{Method, StatusCode};
+use common::Server;
+use godvision_core::Secret;
+use godvision_server::store::Role;
+use godvision_server::web::route::{Access, routes};
+
+/// What a route is asked with so that a right answer is possible.
+fn path(template: &str) -> String {
+    let id = if template.contains("/doors/") {
+        "house%2Ffront"
+    } else if template.contains("/clips/") {
+        "yard%2F1"
+    } else {
+        "yard%2Fcamera"
+    };
+    template.replace("{id}", id).replace("{name}", "app.css")
+}
+
+fn body(template: &str) -> Option<&'static str> {
+    match template {
+        "/api/v1/cameras/{id}/detection" | "/api/v1/cameras/{id}/archive" => Some(r#"{"on": true}"#),
+        "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
+        "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
+        _ => None,
+    }
+}
+
+async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Secret>) -> common::Answer {
+    let mut request = server.request(method.clone(), &path(template));
+    if let Some(body) = body(template) {
+        request = request.json(body);
+    }
+    if let Some(token) = token {
+        request = request.token(token);
+    }
+    request.send().await
+}
+
+#[tokio::test]
+async fn every_route_with_every_role_and_none() {
+    let server = Server::start().await;
+    let names = [(Role::Viewer, "vera"), (Role::Operator, "otto"), (Role::Admin, "ada")];
+    let mut walked = 0;
+    for route in routes() {
+        for who in [None].into_iter().chain(names.map(Some)) {
+            // A fresh session each time: signing out is one of the routes.
+            let token = match who {
+                Some((_, name)) => Some(server.token(name).await),
+                None => None,
+            };
+            let answer = ask(&server, &route.method, route.path, token.as_ref()).await;
+            let what = format!("{} {} as {who:?}: {} {}", route.method, route.path, answer.status, answer.text());
+            let may = match (route.access, who) {
+                (Access::Anyone, _) => true,
+                (Access::AtLeast(least), Some((role, _))) => role >= least,
+                (Access::AtLeast(_), None) => false,
+            };
+            let programs =
+                route.path.starts_with("/api/") || route.path.ends_with("metrics") || route.path.ends_with("csv");
+            if may {
+                let is_login = route.path.ends_with("/login") && route.method == Method::POST;
+                assert!(answer.status != StatusCode::UNAUTHORIZED || is_login, "{what}");
+                assert!(answer.status != StatusCode::FORBIDDEN || answer.code() == "wrong_password", "{what}");
+                assert!(!answer.status.is_server_error(), "{what}");
+                assert_ne!(answer.status, StatusCode::NOT_FOUND, "{what}");
+            } else if who.is_some() {
+                assert_eq!((answer.status, &*answer.code()), (StatusCode::FORBIDDEN, "role"), "{what}");
+            } else if programs {
+                assert_eq!((answer.status, &*answer.code()), (StatusCode::UNAUTHORIZED, "signed_out"), "{what}");
+            } else {
+                assert_eq!(answer.status, StatusCode::SEE_OTHER, "{what}");
+                assert!(answer.header("location").starts_with("/login?next="), "{what}");
+            }
+            walked += 1;
+        }
+    }
+    assert_eq!(walked, 4 * routes().len());
+}
+
+#[tokio::test]
+async fn only_the_way_in_is_open_to_anyone() {
+    let open: Vec<String> = routes()
+        .iter()
+        .filter(|route| route.access == Access::Anyone)
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    // Whoever adds a line here explains why in the table.
+    let expected = [
+        "GET /login",
+        "POST /login",
+        "POST /logout",
+        "GET /assets/{name}",
+        "GET /api/v1/openapi.json",
+        "GET /api/v1/health",
+        "POST /api/v1/login",
+    ];
+    assert_eq!(open, expected);
+}
+
+#[tokio::test]
+async fn viewers_change_nothing() {
+    let changing: Vec<&str> = routes()
+        .iter()
+        .filter(|route| route.method != Method::GET && route.access == Access::AtLeast(Role::Viewer))
+        .map(|route| route.path)
+        .collect();
+    assert_eq!(changing, ["/api/v1/logout", "/api/v1/password"], "only what is their own");
+}
+
+#[tokio::test]
+async fn what_another_site_sends_is_refused() {
+    let server = Server::start().await;
+    for route in routes().into_iter().filter(|route| route.method != Method::GET) {
+        for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example"), ("origin", "null")] {
+            let token = server.token("ada").await;
+            let request = server.request(route.method.clone(), &path(route.path)).cookie(&token).header(name, value);
+            let answer = request.json(body(route.path).unwrap_or_default()).send().await;
+            let what = format!("{} with {name}: {value}", route.path);
+            assert_eq!((answer.status, &*answer.code()), (StatusCode::FORBIDDEN, "cross_site"), "{what}");
+        }
+    }
+    let doors = server.site.doors.lock().unwrap().clone();
+    assert!(doors.iter().all(|door| door.decisions.is_empty()), "and no door moved");
+}
+
+#[tokio::test]
+async fn our_own_pages_are_let_through() {
+    let server = Server::start().await;
+    let token = server.token("otto").await;
+    let own = format!("http://{}", server.address);
+    for (name, value) in [("sec-fetch-site", "same-origin"), ("origin", &own)] {
+        let request = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/detection").cookie(&token);
+        let answer = request.header(name, value).json(r#"{"on": false}"#).send().await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_opens_nothing() {
+    let server = Server::start().await;
+    for token in ["", "0", &"0".repeat(64), &"é".repeat(32), &"f".repeat(5000)] {
+        let answer =
+            server.request(Method::GET, "/api/v1/cameras").header("cookie", &format!("godvision={token}")).send().await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+    let token = server.token("ada").await;
+    let answer =
+        server.request(Method::GET, "/api/v1/cameras").header("authorization", &format!("Basic {}", token.expose()));
+    assert_eq!(answer.send().await.status, StatusCode::UNAUTHORIZED);
+}

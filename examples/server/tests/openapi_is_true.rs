@@ -1,0 +1,179 @@
+//! The served description names exactly the routes there are, with their roles, and the answers fit its schemas.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use axum::http::{Method, StatusCode};
+use common::Server;
+use godvision_server::web::route::{Access, routes};
+use serde_json::Value;
+
+fn document() -> Value {
+    serde_json::from_str(godvision_server::web::api::OPENAPI).unwrap()
+}
+
+fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => {
+            let found = document.pointer(reference.trim_start_matches('#'));
+            found.unwrap_or_else(|| panic!("{reference} leads nowhere"))
+        }
+        None => schema,
+    }
+}
+
+/// Checks `value` against the part of JSON Schema that the document uses.
+fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    let schema = resolve(document, schema);
+    if let Some(any) = schema["anyOf"].as_array() {
+        let all: Vec<_> = any.iter().map(|one| check(document, one, value, at)).collect();
+        return if all.iter().any(Result::is_ok) { Ok(()) } else { Err(format!("{at}: none of {all:?}")) };
+    }
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = match &schema["type"] {
+        Value::String(kind) => kind == found,
+        Value::Array(kinds) => kinds.iter().any(|kind| kind == found),
+        _ => return Err(format!("{at}: the schema has no type")),
+    };
+    if !fits {
+        return Err(format!("{at} is a {found}, not {}", schema["type"]));
+    }
+    if let Some(values) = schema["enum"].as_array()
+        && !values.contains(value)
+    {
+        return Err(format!("{at}: {value} is none of {values:?}"));
+    }
+    if schema["format"] == "date-time"
+        && let Some(text) = value.as_str()
+        && text.parse::<jiff::Timestamp>().is_err()
+    {
+        return Err(format!("{at}: {text} is no time"));
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        check(document, &schema["items"], item, &format!("{at}[{index}]"))?;
+    }
+    if let Some(object) = value.as_object() {
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !object.contains_key(name) {
+                return Err(format!("{at} has no {name}"));
+            }
+        }
+        for (name, value) in object {
+            let at = format!("{at}.{name}");
+            match (schema["properties"].get(name), &schema["additionalProperties"]) {
+                (Some(known), _) => check(document, known, value, &at)?,
+                (None, Value::Object(_)) => check(document, &schema["additionalProperties"], value, &at)?,
+                (None, _) => return Err(format!("{at} is not described")),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_checker_can_say_no() {
+    let document = document();
+    let clip = serde_json::json!({"on": "yes"});
+    let switch = serde_json::json!({"$ref": "#/components/schemas/Switch"});
+    assert!(check(&document, &switch, &clip, "it").unwrap_err().contains("it.on is a string"));
+    assert!(check(&document, &switch, &serde_json::json!({}), "it").unwrap_err().contains("has no on"));
+    assert!(check(&document, &switch, &serde_json::json!({"on": true, "x": 1}), "it").is_err());
+    assert_eq!(check(&document, &switch, &serde_json::json!({"on": true}), "it"), Ok(()));
+}
+
+#[test]
+fn it_names_exactly_the_routes_there_are_with_their_roles() {
+    let mut described = BTreeSet::new();
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let role = operation["x-role"].as_str().unwrap().to_owned();
+            described.insert((method.to_uppercase(), format!("/api/v1{path}"), role));
+            let parameters: BTreeSet<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "path")
+                .filter_map(|parameter| parameter["name"].as_str())
+                .collect();
+            let expected: BTreeSet<&str> = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+            assert_eq!(parameters, expected, "{path}");
+        }
+    }
+    let served: BTreeSet<_> = routes()
+        .into_iter()
+        .filter(|route| route.path.starts_with("/api/"))
+        .map(|route| {
+            let role = match route.access {
+                Access::Anyone => "anyone",
+                Access::AtLeast(role) => role.code(),
+            };
+            (route.method.to_string(), route.path.to_owned(), role.to_owned())
+        })
+        .collect();
+    assert_eq!(described, served);
+}
+
+#[tokio::test]
+async fn answers_fit_their_schemas() {
+    let server = Server::start().await;
+    let document = document();
+    let token = server.token("ada").await;
+    let open = server.request(Method::POST, "/api/v1/doors/house%2Ffront/open").token(&token);
+    let switch = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/archive").token(&token);
+    let login = server.request(Method::POST, "/api/v1/login");
+    let credentials = format!(r#"{{"name": "vera", "password": "{}"}}"#, common::PASSWORD);
+    let mut answers = vec![
+        ("/doors/{id}/open", "post", open.send().await),
+        ("/cameras/{id}/archive", "put", switch.json(r#"{"on": false}"#).send().await),
+        ("/login", "post", login.json(credentials).send().await),
+        ("/health", "get", server.request(Method::GET, "/api/v1/health").send().await),
+    ];
+    for path in
+        ["/health", "/session", "/cameras", "/clips", "/doors", "/journal", "/journal/services", "/openapi.json"]
+    {
+        let answer = server.get(&format!("/api/v1{path}"), &token).await;
+        if path == "/openapi.json" {
+            assert_eq!(answer.json(), document);
+        } else {
+            answers.push((path, "get", answer));
+        }
+    }
+    for (path, method, answer) in answers {
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        let schema = &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
+        check(&document, schema, &answer.json(), path).unwrap_or_else(|error| panic!("{error}"));
+        // A list that happens to be empty would prove nothing.
+        assert!(!answer.text().contains(":[]") || path == "/doors", "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn errors_have_their_schema_too() {
+    let server = Server::start().await;
+    let document = document();
+    let schema = &document["components"]["schemas"]["Error"];
+    let token = server.token("vera").await;
+    for (path, status) in [
+        ("/api/v1/nothing", StatusCode::NOT_FOUND),
+        ("/api/v1/clips/none/video", StatusCode::NOT_FOUND),
+        ("/api/v1/journal?from=yesterday", StatusCode::BAD_REQUEST),
+        ("/api/v1/journal?level=loud", StatusCode::BAD_REQUEST),
+        ("/api/v1/journal?limit=many", StatusCode::BAD_REQUEST),
+        ("/api/v1/clips?camera=a%20b", StatusCode::BAD_REQUEST),
+        ("/api/v1/cameras/yard%2Fcamera/live", StatusCode::UPGRADE_REQUIRED),
+        ("/api/v1/doors/house%2Ffront/open", StatusCode::METHOD_NOT_ALLOWED),
+        ("/api/v1/cameras/%FF/live", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = server.get(path, &token).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        check(&document, schema, &answer.json(), path).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
