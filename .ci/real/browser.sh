@@ -1,15 +1,13 @@
 #!/bin/sh
 # Tests with a real browser: frame-to-pixel latency of the live view, and a walk through every page of the demo.
 #
-#   .ci/real/browser.sh [FOLDER FOR SCREENSHOTS]
-#
-# Needs node, npm and a Chromium (Debian: apt-get install chromium nodejs npm; CHROMIUM names another). Fails where one
-# of them is missing: these tests never pass by being skipped.
+# Needs node, npm and a Chromium (Debian: apt-get install chromium nodejs npm; CHROMIUM names another). Fails where one of
+# them is missing: these tests never pass by being skipped. SCREENSHOTS names the folder for pictures of every page.
 set -eu
 cd "$(dirname "$0")/../.."
 chromium=${CHROMIUM:-/usr/bin/chromium}
 playwright=1.65.1
-shots=${1:-${CARGO_TARGET_DIR:-target}/screenshots}
+shots=${SCREENSHOTS:-${CARGO_TARGET_DIR:-target}/screenshots}
 for program in node npm "$chromium"; do
     command -v "$program" >/dev/null || { echo "browser.sh: $program is missing" >&2; exit 1; }
 done

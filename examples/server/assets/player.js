@@ -75,6 +75,27 @@ const ACK_EVERY = 8, ACK_LATEST_MS = 200;
 const unixMs = () => performance.timeOrigin + performance.now();
 const fill = (text, value) => text.replace('{0}', value);
 
+/** Outlines of the buttons, on 16 x 16. */
+const ICONS = {
+  play: 'M4 2.5 13 8l-9 5.5z', pause: 'M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z',
+  loud: 'M2 6h2.5L8 3v10L4.5 10H2zM10 5.2q2 2.800 0 5.6l.9.7q2.6-3.5 0-7zM12 3.5q3 4.5 0 9l.9.6q3.400-5.100 0-10.2z',
+  muted: 'M2 6h2.5L8 3v10L4.5 10H2zM10 6.2l.9-.9 4 4-.9.9zM14 5.300l.9.9-4 4-.9-.9z',
+  snapshot: 'M2 4.5h2.700L6 3h4l1.300 1.5H14V13H2zM8 6a2.6 2.6 0 1 0 0 5.2A2.6 2.6 0 0 0 8 6z',
+  fullscreen: 'M2 2h4.5v1.5h-3v3H2zM9.5 2H14v4.5h-1.5v-3h-3zM2 9.5h1.5v3h3V14H2zM12.5 9.5H14V14H9.5v-1.5h3z',
+};
+
+function icon(name) {
+  const space = 'http://www.w3.org/2000/svg';
+  const svg = document.createElementNS(space, 'svg');
+  svg.setAttribute('viewBox', '0 0 16 16');
+  svg.setAttribute('aria-hidden', 'true');
+  const path = document.createElementNS(space, 'path');
+  path.setAttribute('d', ICONS[name]);
+  path.setAttribute('fill-rule', 'evenodd');
+  svg.append(path);
+  return svg;
+}
+
 /** What a person calls the codec of an RFC 6381 name. */
 function codecWords(mime) {
   const code = /codecs="?([^",.]+)/.exec(mime)?.[1] ?? mime;
@@ -442,10 +463,14 @@ class GvPlayer extends HTMLElement {
   attributeChangedCallback(attribute, before, after) {
     if (!this.#built || before === after) return;
     if (attribute === 'name') return this.#label();
-    if (this.isConnected && this.#wanted) {
-      this.#retries = 0;
-      this.#connect();
-    }
+    if (!this.isConnected) return;
+    // The picture there is another camera's.
+    this.#disconnect();
+    this.#old?.destroy();
+    this.#old = undefined;
+    this.stage.replaceChildren();
+    this.#retries = 0;
+    if (this.#wanted) this.#connect();
   }
 
   /** Watches (again). */
@@ -494,7 +519,7 @@ class GvPlayer extends HTMLElement {
       return element;
     };
     this.buttons = {
-      play: button('play', () => (this.#wanted && this.state !== 'unsupported' && !this.#sink?.element.paused ? this.pause() : this.play())),
+      play: button('play', () => (this.#isRunning ? this.pause() : this.play())),
       mute: button('mute', () => this.#mute()),
       snapshot: button('snapshot', () => this.snapshot()),
       fullscreen: button('fullscreen', () => this.#fullscreen()),
@@ -515,14 +540,24 @@ class GvPlayer extends HTMLElement {
     const name = this.getAttribute('name') ?? '', words = this.#words;
     this.nameLine.textContent = name;
     this.setAttribute('aria-label', fill(words.label, name));
-    const labels = { play: this.#wanted ? words.pause : words.play, mute: this.#muted ? words.unmute : words.mute,
+    const labels = { play: this.#isRunning ? words.pause : words.play, mute: this.#muted ? words.unmute : words.mute,
       snapshot: words.snapshot, fullscreen: words.fullscreen };
     for (const [part, label] of Object.entries(labels)) {
       this.buttons[part].setAttribute('aria-label', name ? `${label}: ${name}` : label);
       this.buttons[part].title = label;
     }
-    this.buttons.play.classList.toggle('gv-paused', !this.#wanted);
-    this.buttons.mute.classList.toggle('gv-muted', this.#muted);
+    const icons = { play: this.#isRunning ? 'pause' : 'play', mute: this.#muted ? 'muted' : 'loud', snapshot: 'snapshot', fullscreen: 'fullscreen' };
+    for (const [part, name] of Object.entries(icons)) {
+      const button = this.buttons[part];
+      if (button.dataset.icon === name) continue;
+      button.dataset.icon = name;
+      button.replaceChildren(icon(name));
+    }
+  }
+
+  /** Whether the first button ends the view, not begins it. */
+  get #isRunning() {
+    return this.#wanted && !['paused', 'unsupported', 'refused'].includes(this.state);
   }
 
   #say(state, note = '') {

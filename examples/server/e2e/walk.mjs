@@ -114,7 +114,7 @@ try {
   check(reached > start.at || start.at > 0.5, `the clip plays: ${reached.toFixed(1)} s of ${start.duration.toFixed(1)} s`);
   await playing.evaluate((video) => { video.currentTime = video.duration * 0.7; });
   await until(() => playing.evaluate((video) => !video.seeking && video.readyState >= 2), 'it can be moved to another place');
-  check((await page.locator('.clip .problem').count()) === 0, 'without a problem');
+  check(await stage.locator('.problem').count() === 0, 'without a problem');
   await shot('clips');
   const { clips } = { clips: await (await page.request.get(`${url}/api/v1/clips`)).json() };
   check(JSON.stringify(clips).includes('archived') || JSON.stringify(clips).includes('waiting'), 'the API lists it with its archive state');
