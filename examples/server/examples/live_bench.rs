@@ -424,7 +424,7 @@ async fn load(url: &str, viewers: usize, time: Duration) -> Result<(), Failure> 
                         taken += 1;
                         counted[0].fetch_add(1, Ordering::Relaxed);
                         counted[1].fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                        if taken % 5 == 0 {
+                        if taken.is_multiple_of(5) {
                             let ack = format!("{{\"type\":\"ack\",\"fragments\":{}}}", taken.saturating_sub(1));
                             if socket.send(Message::text(ack)).await.is_err() {
                                 return;

@@ -59,18 +59,21 @@ impl Component for LiveView {
         Box::pin(async move {
             let mut fragments = cx.input::<Fragment>("fragments")?;
             let mut states = cx.input::<StreamStatus>("status")?;
-            loop {
+            let (mut more_fragments, mut more_states) = (true, true);
+            // Until both have ended: a drain hands on what is queued.
+            while more_fragments || more_states {
                 tokio::select! {
-                    fragment = fragments.recv() => match fragment {
+                    fragment = fragments.recv(), if more_fragments => match fragment {
                         Some(fragment) => self.hub.publish(fragment.into_value()),
-                        None => return Ok(()),
+                        None => more_fragments = false,
                     },
-                    state = states.recv() => match state {
+                    state = states.recv(), if more_states => match state {
                         Some(state) => self.hub.set_status(&state),
-                        None => return Ok(()),
+                        None => more_states = false,
                     },
                 }
             }
+            Ok(())
         })
     }
 }
