@@ -17,6 +17,9 @@ pub mod door;
 pub mod io;
 pub mod relay;
 
+#[cfg(feature = "component")]
+pub mod controller;
+
 mod base45;
 mod error;
 

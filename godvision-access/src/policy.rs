@@ -14,6 +14,7 @@ use godvision_core::{Name, Secret};
 use crate::credential::{Directory, Holder};
 use crate::pass::{Pass, PassVerifier, Uses};
 use crate::rule::{Answer, CompiledRules, CredentialKind, Question};
+use crate::spent::PassNumber;
 
 /// Who, what they carry, and what they may.
 #[derive(Clone, Debug)]
@@ -31,9 +32,29 @@ pub struct AccessControl {
 pub struct Ruling {
     /// What was decided.
     pub decision: Decision,
-    /// The pass whose use must be kept durably before the door opens. Only where the decision admits and the uses of
-    /// the pass are counted.
-    pub spend: Option<Pass>,
+    /// The pass that was presented, if its signature is good.
+    pub pass: Option<Pass>,
+}
+
+impl Ruling {
+    /// The pass whose use must be kept durably before the door opens, and how often it may be used: only where the
+    /// decision admits and the uses of the pass are counted.
+    pub fn to_spend(&self) -> Option<(PassNumber, u32)> {
+        let pass = self.pass.filter(|_| self.decision.verdict == Verdict::Admit)?;
+        match pass.uses {
+            Uses::Any => None,
+            Uses::Times(times) => Some(((pass.key, pass.id), u32::from(times))),
+        }
+    }
+
+    /// The same ruling, turned into a refusal.
+    #[must_use]
+    pub fn refused(mut self, reason: Reason) -> Self {
+        self.decision.verdict = Verdict::Refuse;
+        self.decision.reason = reason;
+        self.decision.rule = None;
+        self
+    }
 }
 
 impl AccessControl {
@@ -51,7 +72,6 @@ impl AccessControl {
             (Ok(_), None) => Answer::refused(Reason::UnknownCredential, None),
             (Ok(_), Some(kind)) => self.rules.decide(&Question { person: person.as_ref(), door, kind, at: now.wall }),
         };
-        let counted = pass.filter(|pass| answer.verdict == Verdict::Admit && pass.uses != Uses::Any);
         let user = person.or_else(|| self.named_by(pass.as_ref()));
         let decision = Decision {
             source: credential.source.clone(),
@@ -64,7 +84,7 @@ impl AccessControl {
             presented: credential.at,
             decided: now,
         };
-        Ruling { decision, spend: counted }
+        Ruling { decision, pass }
     }
 
     /// Reads a pass into `pass` and says whose it is, if it is good here and now.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use godvision_core::driver::BoxFuture;
 
 use crate::error::Error;
-use crate::pass::{Pass, PassId, Uses};
+use crate::pass::PassId;
 
 /// Which pass: its signing key's id and its own.
 pub type PassNumber = (u8, PassId);
@@ -43,14 +43,6 @@ pub trait SpentStore: Send + Sync {
     /// # Errors
     /// [`Error`], which is a refusal; the use may or may not have been kept.
     fn spend(&self, pass: PassNumber, uses_max: u32) -> BoxFuture<'_, Result<Spend, Error>>;
-}
-
-/// The most uses of `pass`; `None` if they are not counted.
-pub fn uses_max(pass: &Pass) -> Option<u32> {
-    match pass.uses {
-        Uses::Any => None,
-        Uses::Times(times) => Some(u32::from(times)),
-    }
 }
 
 /// The count of one run of the program. For tests and demos: it forgets at restart.
