@@ -36,6 +36,8 @@ pub struct CameraOptions {
     pub supervision: Supervision,
     /// Longest time to connect.
     pub connect_timeout: Duration,
+    /// Number of the first session. Who replaces a camera by another of the same name gives a new one.
+    pub first_session: u32,
     /// Where the time is read.
     pub clock: Arc<dyn Clock>,
 }
@@ -51,6 +53,7 @@ impl CameraOptions {
             url,
             supervision: Supervision { seed, ..Supervision::default() },
             connect_timeout: Duration::from_secs(5),
+            first_session: 0,
             clock: SystemClock::shared(),
         }
     }
@@ -74,7 +77,7 @@ pub struct CameraReport {
     pub counters: Counters,
     /// How packets travel.
     pub transport: Transport,
-    /// Whether the camera's clock is believed.
+    /// Whether the camera's clock is believed, in the current or the last session.
     pub sender_clock: SenderClock,
 }
 
@@ -93,7 +96,15 @@ impl Camera {
         let (to_report, report) = watch::channel(CameraReport::default());
         let supervisor = Supervisor::new(options.name.clone(), options.supervision.clone());
         let link = Link { events: to_events, report: to_report, waiting: None };
-        let reader = Reader { options, supervisor, link, format: None, next_sequence: 0, last_stamp: MonoTime::ZERO };
+        let reader = Reader {
+            options,
+            supervisor,
+            link,
+            format: None,
+            next_sequence: 0,
+            last_stamp: MonoTime::ZERO,
+            sender_clock: SenderClock::Silent,
+        };
         Self { events, report, reader: tokio::spawn(Box::pin(reader.run())) }
     }
 
@@ -157,6 +168,7 @@ struct Reader {
     format: Option<Arc<VideoFormat>>,
     next_sequence: u64,
     last_stamp: MonoTime,
+    sender_clock: SenderClock,
 }
 
 impl Reader {
@@ -192,7 +204,7 @@ impl Reader {
             url: self.options.url.clone(),
             transport,
             connect_timeout: self.options.connect_timeout,
-            number,
+            number: self.options.first_session.wrapping_add(number),
             first_sequence: self.next_sequence,
             after: self.last_stamp,
         };
@@ -256,10 +268,11 @@ impl Reader {
     fn tell(&mut self, session: Option<&Session>) {
         self.tell_changes();
         self.link.flush();
+        self.sender_clock = session.map_or(self.sender_clock, Session::sender_clock);
         let report = CameraReport {
             counters: self.supervisor.counters(),
             transport: self.supervisor.transport(),
-            sender_clock: session.map(Session::sender_clock).unwrap_or_default(),
+            sender_clock: self.sender_clock,
         };
         self.link.report.send_if_modified(|known| std::mem::replace(known, report) != report);
     }

@@ -1,12 +1,13 @@
 //! [`Fragmenter`]: packets become fMP4, one `moof` + `mdat` a frame, made once for everybody who watches or records.
 //!
-//! `Fragment.data` is the packet's own memory; only the head (112 bytes, or 116 with reordering) is new.
+//! `Fragment.data` is the packet's own memory; only the head (108 bytes, or 112 with reordering) is new.
 //!
 //! **Why no delay.** How long a frame is shown is known only when the next one comes. Waiting for it would cost a whole
 //! frame of latency, so a fragment states its *exact* decode time (`tfdt`) and, as its duration, the interval the stream
 //! has kept lately. A wrong guess harms one frame and never accumulates, since nobody adds durations up. The guess is
-//! the longest recent interval that occurred twice in a row: players treat a step of more than two durations as a break
-//! and drop everything to the next key frame, so with irregular frames a guess that is too long is the harmless side.
+//! the second longest of the last [`INTERVALS_KEPT`] intervals: exact for a steady stream, blind to one gap, and on the
+//! long side for irregular frames, which is the harmless one: players take a step of more than two durations for a
+//! break and drop everything to the next key frame (Media Source Extensions, "coded frame processing", step 6).
 //!
 //! **Why the head has no duration.** `mvhd.duration` is 0 and there is no `mehd`: Chromium then knows the stream as live
 //! and keeps its low-delay path.
@@ -29,6 +30,8 @@ use crate::timeline::to_ticks;
 const FIRST_DURATION_TICKS: u32 = TICKS_PER_SECOND / 25;
 /// Longest duration a fragment states; a camera slower than that is a slide show.
 pub const DURATION_TICKS_MAX: u32 = 60 * TICKS_PER_SECOND;
+/// Intervals between frames from which the next duration is guessed.
+pub const INTERVALS_KEPT: usize = 8;
 /// Deepest reordering that is followed, as in H.264 and H.265.
 pub const REORDER_FRAMES_MAX: usize = 16;
 
@@ -73,8 +76,8 @@ struct Run {
     /// Frames so far.
     frames: usize,
     newest_pts: i64,
-    last_step: u32,
-    duration: u32,
+    /// The last intervals, the oldest at `frames % INTERVALS_KEPT`.
+    intervals: [u32; INTERVALS_KEPT],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +104,7 @@ impl Fragmenter {
     }
 
     /// The packet as a fragment; `None` for a frame that cannot be decoded, because a key frame is still awaited after
-    /// the start, a new session or a new format. One allocation of about 112 bytes.
+    /// the start, a new session or a new format. One allocation of about 110 bytes.
     pub fn push(&mut self, packet: &Packet) -> Option<Fragment> {
         let is_new_format = self.init.as_ref().is_none_or(|init| !same_format(&init.format, &packet.format));
         let continues = !is_new_format && self.run.as_ref().is_some_and(|run| run.session == packet.session);
@@ -120,7 +123,7 @@ impl Fragmenter {
         if let Some(last) = self.last.filter(|_| run.frames > 1) {
             run.learn_duration(decoded.saturating_sub(last.decode_ticks));
         }
-        let duration = run.duration;
+        let duration = run.duration();
         self.number = self.number.wrapping_add(1);
         self.last = Some(Last { decode_ticks: decoded, duration, at: packet.at.mono });
         let offset = presented.saturating_sub(i64::try_from(decoded).unwrap_or(i64::MAX));
@@ -168,8 +171,7 @@ impl Fragmenter {
             reorder,
             frames: 0,
             newest_pts: i64::MIN,
-            last_step: duration,
-            duration,
+            intervals: [duration; INTERVALS_KEPT],
         });
     }
 }
@@ -191,18 +193,31 @@ impl Run {
         } else {
             let ahead = self.reorder + 1 - self.waiting.len();
             presented.min(self.waiting.first().copied().unwrap_or(presented))
-                - i64::from(self.duration) * i64::try_from(ahead).unwrap_or(0)
+                - i64::from(self.duration()) * i64::try_from(ahead).unwrap_or(0)
         };
         self.frames += 1;
         let earliest = before.map_or(0, |before| before.saturating_add(1));
         u64::try_from(planned).unwrap_or(0).max(earliest)
     }
 
-    /// See the module's text: the longest recent interval that occurred twice in a row.
     fn learn_duration(&mut self, step: u64) {
         let step = u32::try_from(step).unwrap_or(u32::MAX).clamp(1, DURATION_TICKS_MAX);
-        self.duration = step.min(self.last_step).max(self.duration - self.duration / 16).max(1);
-        self.last_step = step;
+        if let Some(oldest) = self.intervals.get_mut(self.frames % INTERVALS_KEPT) {
+            *oldest = step;
+        }
+    }
+
+    /// See the module's text: the second longest of the last intervals.
+    fn duration(&self) -> u32 {
+        let (mut longest, mut second) = (0, 0);
+        for &interval in &self.intervals {
+            if interval > longest {
+                (longest, second) = (interval, longest);
+            } else {
+                second = second.max(interval);
+            }
+        }
+        second.max(1)
     }
 }
 
@@ -419,7 +434,7 @@ fn head(it: &Head) -> Bytes {
     const BASE_IS_MOOF: u32 = 0x02_0000;
     const OFFSET_DURATION_SIZE_FLAGS: u32 = 0x701;
     const COMPOSITION: u32 = 0x800;
-    const LENGTH: u32 = 112;
+    const LENGTH: u32 = 108;
     let is_shifted = it.composition_ticks != 0;
     let length = LENGTH + if is_shifted { 4 } else { 0 };
     let mut out = Boxes(Vec::with_capacity(length as usize));
@@ -443,7 +458,6 @@ fn head(it: &Head) -> Bytes {
     });
     out.u32(it.size + 8);
     out.bytes(b"mdat");
-    debug_assert_eq!(out.0.len(), length as usize);
     out.0.into()
 }
 

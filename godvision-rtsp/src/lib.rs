@@ -22,9 +22,13 @@ pub mod decode;
 #[cfg(feature = "restream")]
 pub mod restream;
 
+#[cfg(feature = "component")]
+pub mod component;
 
 #[cfg(feature = "client")]
 pub use camera::{Camera, CameraEvent, CameraOptions};
+#[cfg(feature = "component")]
+pub use component::CameraUnit;
 pub use error::Error;
 pub use fragment::Fragmenter;
 pub use url::CameraUrl;

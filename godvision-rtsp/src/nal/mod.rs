@@ -177,8 +177,8 @@ pub fn frame_kind(codec: Codec, data: &[u8]) -> FrameKind {
     if is_key { FrameKind::Key } else { FrameKind::Delta }
 }
 
-fn any_unit(data: &[u8], mut test: impl FnMut(&[u8]) -> bool) -> bool {
-    units(data).map_while(Result::ok).any(|unit| test(unit))
+fn any_unit(data: &[u8], test: impl FnMut(&[u8]) -> bool) -> bool {
+    units(data).map_while(Result::ok).any(test)
 }
 
 /// Parameter sets of a stream, each one NAL unit with its header and without a start code.
