@@ -6,10 +6,12 @@ mod kernel;
 
 pub mod motion;
 pub mod plane;
+pub mod qr;
 
 pub use error::Error;
 pub use motion::{MotionDetector, MotionOptions};
 pub use plane::LumaView;
+pub use qr::{QrOptions, QrReader};
 
 /// Which copy of the inner loops this processor runs: `portable`, `avx2` or `avx512`. All give the same results.
 pub fn instruction_set() -> &'static str {
