@@ -44,7 +44,8 @@ fn answer(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
         };
         let person = if *person == "-" { None } else { Some(Name::new(person)?) };
         let kind = CredentialKind::from_code(kind).ok_or(format!("line {}: no such kind", number + 1))?;
-        let question = Question { person: person.as_ref(), door: &Name::new(door)?, kind, at: Zone::utc().instant(at)? };
+        let question =
+            Question { person: person.as_ref(), door: &Name::new(door)?, kind, at: Zone::utc().instant(at)? };
         let answer = rules.decide(&question);
         let verdict = if answer.verdict == Verdict::Admit { "admit" } else { "refuse" };
         writeln!(out, "{verdict} {} {}", answer.reason.code(), answer.rule.map_or("-", Name::as_str))?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use godvision_access::controller::{CREDENTIAL_AGE_MAX, DECISIONS_MAX, DoorUnit, Doors, SharedAccess};
+use godvision_access::controller::{CREDENTIAL_AGE_MAX, DECISIONS_MAX, DoorUnit, Doors, SEEN_MAX, SharedAccess};
 use godvision_access::credential::Directory;
 use godvision_access::io::spent_log::{SharedSpentLog, SpentLog};
 use godvision_access::pass::{self, PassClaims, PassId, PassKey, PassVerifier, Uses};
@@ -115,13 +115,15 @@ impl Component for CameraComponent {
     }
 }
 
+type Witness = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Keeps what it is told, in memory; can be held up, and can fail.
 struct TestJournal {
     kept: MemoryJournal,
     gate: Semaphore,
     fails: Mutex<bool>,
     /// Looks at the world at the moment when an entry has become durable.
-    witness: Mutex<Option<Box<dyn Fn(&str) + Send + Sync>>>,
+    witness: Mutex<Option<Witness>>,
 }
 
 impl TestJournal {
@@ -383,7 +385,27 @@ async fn the_same_code_in_sight_is_decided_once_until_it_was_away() {
     clock.advance(Duration::from_secs(6));
     house.show(&refused).await;
     assert_eq!(house.decisions(3).await.len(), 3);
-    assert!(DECISIONS_MAX > 3);
+    // More codes than are remembered: the first is forgotten, and decided again.
+    for number in 0..SEEN_MAX {
+        house.show(&format!("code {number}").into()).await;
+        house.until(|house| house.journal.codes().len() == 4 + number + 1).await;
+    }
+    house.show(&refused).await;
+    house.until(|house| house.journal.codes().len() == 4 + SEEN_MAX + 1).await;
+    assert!(house.doors.get(&name(DOOR)).unwrap().decisions.len() <= DECISIONS_MAX);
+    house.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_last_decisions_are_remembered() {
+    let house = House::new().await;
+    for number in 0..=DECISIONS_MAX {
+        let operator = format!("visitor-{number}");
+        house.doors.open(&name(DOOR), &operator, house.clock.now()).await.unwrap();
+    }
+    let decisions = house.doors.get(&name(DOOR)).unwrap().decisions;
+    assert_eq!(decisions.len(), DECISIONS_MAX);
+    assert_eq!(decisions[0].user, Some(name(&format!("visitor-{DECISIONS_MAX}"))), "newest first");
     house.host.shutdown().await;
 }
 

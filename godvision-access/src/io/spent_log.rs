@@ -9,7 +9,7 @@
 //! acknowledged and is cut off at the next start. Any other damage is an error: somebody has to look, since a lost line
 //! would let a pass open once more.
 //!
-//! The calls block for one `fsync` (milliseconds); the [`SpentStore`] of it runs them on tokio's blocking threads.
+//! The calls block for one `fsync` (milliseconds); `SharedSpentLog` runs them on tokio's blocking threads.
 //!
 //! **Never:** rewriting the file, dropping the lines of expired passes (a clock set wrong would revive them).
 
