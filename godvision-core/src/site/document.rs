@@ -219,7 +219,7 @@ impl SiteDocument {
                         "a secret is not written in clear; store it and write { secret = \"name\" }",
                     )
                 })?;
-                let _ = writeln!(text, "{key} = {value}");
+                let _ = writeln!(text, "{} = {value}", quoted_key(key));
             }
         }
         for link in &self.links {
@@ -246,6 +246,12 @@ fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// A key as TOML takes it: bare if it can be.
+fn quoted_key(key: &str) -> String {
+    let is_bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if is_bare { key.to_owned() } else { quoted(key) }
 }
 
 fn written(value: &ParamValue) -> Option<String> {
