@@ -192,8 +192,8 @@ impl Run {
             self.waiting.remove(0)
         } else {
             let ahead = self.reorder + 1 - self.waiting.len();
-            presented.min(self.waiting.first().copied().unwrap_or(presented))
-                - i64::from(self.duration()) * i64::try_from(ahead).unwrap_or(0)
+            let first = presented.min(self.waiting.first().copied().unwrap_or(presented));
+            first.saturating_sub(i64::from(self.duration()) * i64::try_from(ahead).unwrap_or(0))
         };
         self.frames += 1;
         let earliest = before.map_or(0, |before| before.saturating_add(1));
