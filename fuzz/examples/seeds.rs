@@ -1,0 +1,338 @@
+//! Writes the seeds of `corpus/`: `cargo run --manifest-path fuzz/Cargo.toml --example seeds`.
+//!
+//! Seeds are named `seed-*`; whatever else is in the corpus was found by fuzzing and is left alone. Video comes from the
+//! test streams of `godvision-rtsp` (see their `SOURCES.md`), cut to a few frames.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use godvision_access::pass::{Doors, PassClaims, PassId, PassKey, Uses};
+use godvision_core::WallTime;
+use godvision_core::signal::media::Codec;
+use godvision_rtsp::nal::{ParameterSets, annex_b_units, from_annex_b, h264, h265};
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let streams = Streams { folder: root.join("../godvision-rtsp/tests/data") };
+    let seeds = Seeds { folder: root.join("corpus") };
+    video(&seeds, &streams);
+    fragments(&seeds);
+    texts(&seeds);
+    requests(&seeds);
+    archive(&seeds);
+    planes(&seeds);
+}
+
+struct Seeds {
+    folder: PathBuf,
+}
+
+impl Seeds {
+    fn write(&self, target: &str, name: &str, data: impl AsRef<[u8]>) {
+        let folder = self.folder.join(target);
+        fs::create_dir_all(&folder).expect("a folder to write in");
+        fs::write(folder.join(format!("seed-{name}")), data).expect("room for a seed");
+    }
+}
+
+struct Streams {
+    folder: PathBuf,
+}
+
+impl Streams {
+    /// The units up to the slice number `slices`.
+    fn start(&self, name: &str, slices: usize) -> Vec<u8> {
+        let whole = fs::read(self.folder.join(name)).expect("a test stream");
+        let is_slice = |unit: &[u8]| match name.ends_with("h264") {
+            true => matches!(unit[0] & 0x1f, 1..=5),
+            false => unit[0] >> 1 < 32,
+        };
+        let mut left = slices;
+        let mut start = Vec::new();
+        for unit in annex_b_units(&whole) {
+            start.extend_from_slice(&[0, 0, 0, 1]);
+            start.extend_from_slice(unit);
+            left -= usize::from(is_slice(unit));
+            if left == 0 {
+                break;
+            }
+        }
+        start
+    }
+}
+
+fn video(seeds: &Seeds, streams: &Streams) {
+    for (number, name) in
+        [(0u8, "bframes.h264"), (0, "interlaced.h264"), (0, "ten_bit.h264"), (1, "bframes.h265"), (1, "plain.h265")]
+    {
+        let stream = streams.start(name, 5);
+        for (option, label) in [(0u8, "all"), (4, "key"), (8, "colour"), (16, "lost")] {
+            if option != 0 && name != "bframes.h264" && name != "bframes.h265" {
+                continue;
+            }
+            seeds.write(
+                "decode",
+                &format!("{}-{label}", name.replace('.', "-")),
+                [&[number | option][..], &stream].concat(),
+            );
+        }
+        let label = name.replace('.', "-");
+        let sets = streams.start(name, 1);
+        seeds.write("nal", &format!("{label}-stream"), &sets);
+        seeds.write("nal", &format!("{label}-framed"), from_annex_b(&sets));
+        let codec = if number == 0 { Codec::H264 } else { Codec::H265 };
+        let sets = ParameterSets::from_units(codec, annex_b_units(&sets)).expect("parameter sets");
+        let format = if number == 0 { h264::format(&sets) } else { h265::format(&sets) };
+        seeds.write("nal", &format!("{label}-record"), format.expect("good sets").config);
+        seeds.write("nal", &format!("{label}-sps"), sets.sps.first().cloned().unwrap_or(Bytes::new()));
+    }
+    let image = grey_image();
+    seeds.write("nal", "image", &image);
+    seeds.write("decode", "mjpeg", [&[2][..], &image].concat());
+    seeds.write("decode", "mjpeg-colour", [&[2 | 8][..], &image].concat());
+}
+
+/// 8x8 baseline JPEG with one component: its tables, and a block that is all grey. Made by hand after ITU-T T.81.
+fn grey_image() -> Vec<u8> {
+    let mut image = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    image.extend([1; 64]);
+    image.extend([0xff, 0xc0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0]);
+    for class in [0x00, 0x10] {
+        // One code of one bit, for the value 0: no difference in DC, end of block in AC.
+        image.extend([0xff, 0xc4, 0, 20, class, 1]);
+        image.extend([0; 15]);
+        image.push(0);
+    }
+    image.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0b0011_1111, 0xff, 0xd9]);
+    image
+}
+
+fn fragments(seeds: &Seeds) {
+    /// Flags, step of presentation time, payload.
+    fn packets(list: &[(u8, u16, &[u8])]) -> Vec<u8> {
+        let mut data = Vec::new();
+        for (flags, step, payload) in list {
+            data.push(*flags);
+            data.extend(step.to_be_bytes());
+            data.extend((payload.len() as u16).to_be_bytes());
+            data.extend_from_slice(payload);
+        }
+        data
+    }
+    let slice: &[u8] = &[0, 0, 0, 3, 0x65, 1, 2];
+    seeds.write(
+        "fragmenter",
+        "steady",
+        packets(&[(1, 3600, slice), (0, 3600, slice), (0, 3600, slice), (1, 3600, slice)]),
+    );
+    seeds.write(
+        "fragmenter",
+        "reordered",
+        packets(&[
+            (1, 0, slice),
+            (0, 14400, slice),
+            (16, 7200, slice),
+            (16, 3600, slice),
+            (0, 7200, slice),
+            (0, 9000, slice),
+        ]),
+    );
+    seeds.write(
+        "fragmenter",
+        "sessions",
+        packets(&[(0, 3600, slice), (1, 3600, slice), (2, 3600, slice), (3 | 32, 9, slice), (0, 3600, &[])]),
+    );
+    seeds.write(
+        "fragmenter",
+        "formats",
+        packets(&[
+            (1, 3600, slice),
+            (4, 3600, slice),
+            (5, 3600, slice),
+            (5, 3600, slice),
+            (5, 3600, slice),
+            (0, 3600, slice),
+        ]),
+    );
+    let mut far = vec![1, 0, 1, 0, 0, 8];
+    far.extend((i64::MAX - 5).to_be_bytes());
+    far.extend([0, 2, 9, 9]);
+    far.extend(packets(&[(16, 3600, slice), (0, 65535, slice)]));
+    seeds.write("fragmenter", "far-apart", far);
+}
+
+fn texts(seeds: &Seeds) {
+    let site = r#"version = 1
+site = "home"
+
+[[subsystem]]
+name = "yard"
+enabled = false
+
+[[component]]
+name = "yard/camera"
+unit = "camera"
+host = "attic"
+params = { url = "rtsp://192.0.2.7/main", password = { secret = "yard-camera" }, stall = 2.5, retries = 3, on = true, zones = ["a", "b"] }
+
+[[component]]
+name = "yard/motion"
+unit = "motion"
+enabled = false
+
+[[link]]
+from = "yard/camera#pictures"
+to = "yard/motion#pictures"
+"#;
+    seeds.write("site_document", "home", site);
+    seeds.write("site_document", "numbers", "version = 1\nsite = \"s\"\n[[component]]\nname = \"a\"\nunit = \"u\"\nparams = { a = 0x10, b = -inf, c = nan, d = 1e300, e = 9223372036854775807, f = -0.0 }\n");
+    seeds.write("site_document", "odd-keys", "version = 1\nsite = \"s\"\n[[component]]\nname = \"a\"\nunit = \"u\"\nparams = { \"a b\" = 1, \"\" = \"\", \"c.d\" = true, \"\u{444}\" = [] }\n");
+    seeds.write("site_document", "wrong", "version = 2\nsite = 7\nother = 1\n[[component]]\nname = \"..\"\n[[link]]\nfrom = \"a\"\n[[component]]\nname = \"a/b\"\nunit = \"u\"\n[[component]]\nname = \"a\"\nunit = \"u\"\n");
+    seeds.write("site_document", "no-toml", "version = 1\nsite = \"\u{fc}\n");
+    let rules = r#"version = 1
+zone = "Europe/Berlin"
+
+[groups]
+staff = ["ada", "bob"]
+[door_groups]
+yard = ["yard/door", "yard/gate"]
+[schedules]
+office = ["Mon-Fri 08:00-18:00", "Sat 10:00-14:00"]
+night = { zone = "UTC", weekly = ["daily 22:00-06:00"] }
+
+[[rule]]
+name = "staff"
+permit = ["group:staff"]
+doors = ["group:yard", "store"]
+by = ["qr", "card"]
+during = "office"
+until = 2030-01-01
+
+[[rule]]
+name = "no-bob-at-night"
+forbid = ["bob"]
+doors = ["any"]
+during = "night"
+
+[[rule]]
+name = "everybody"
+permit = ["anyone"]
+doors = ["store"]
+by = ["plate", "manual"]
+from = 2020-02-29T12:00:00Z
+"#;
+    seeds.write("rules", "staff", rules);
+    seeds.write("rules", "empty", "version = 1\n");
+    seeds.write(
+        "rules",
+        "unknown-group",
+        "version = 1\n[[rule]]\nname = \"a\"\npermit = [\"group:x\"]\ndoors = [\"any\"]\n",
+    );
+    seeds.write("rules", "one", "version = 1\n[[rule]]\nname = \"a\"\npermit = [\"ada\"]\ndoors = [\"d\"]\n");
+    let claims = PassClaims {
+        id: PassId([0, 0, 0, 0, 0, 1]),
+        person: "ada".parse().expect("a name"),
+        doors: Doors::One("yard/door".parse().expect("a name")),
+        not_before: WallTime::from_unix_seconds(1_577_836_800),
+        not_after: WallTime::from_unix_seconds(4_102_444_800),
+        uses: Uses::Any,
+    };
+    let pass = PassKey::insecure_demo().sign(&claims).expect("good claims");
+    seeds.write("qr_text", "pass", pass.expose());
+    let other = PassKey::from_seed(7, &[9; 32]).sign(&claims).expect("good claims");
+    seeds.write("qr_text", "other-key", other.expose());
+    seeds.write("qr_text", "cut", &pass.expose()[..100]);
+    seeds.write("qr_text", "url", "https://example.org/menu");
+    let mut bytes = vec![3, 0, 0, 0, 0, 0, 9];
+    for second in [1_700_000_000i64, 1_800_000_000] {
+        bytes.extend((second << 24).to_be_bytes());
+    }
+    bytes.extend(b"\x00adaadaadaadayard/door");
+    seeds.write("qr_text", "claims", bytes);
+}
+
+fn requests(seeds: &Seeds) {
+    let session = "OPTIONS rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 1\r\n\r\n\
+        DESCRIBE rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 2\r\nAccept: application/sdp\r\n\r\n\
+        SETUP rtsp://127.0.0.1/yard/track1 RTSP/1.0\r\nCSeq: 3\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n\
+        PLAY rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 4\r\nSession: 0\r\nRange: npt=0-\r\n\r\n\
+        TEARDOWN rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 5\r\n\r\n";
+    seeds.write("rtsp_request", "session", [b"\0\0", session.as_bytes()].concat());
+    let udp = "SETUP rtsp://127.0.0.1/yard/track1 RTSP/1.0\r\nCSeq: 3\r\nTransport: RTP/AVP;unicast;client_port=40000-40001\r\n\r\n";
+    seeds.write("rtsp_request", "udp", [b"\0\0", udp.as_bytes()].concat());
+    let digest = "DESCRIBE rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 2\r\nAuthorization: Digest username=\"viewer\", realm=\"godvision\", nonce=\"00\", uri=\"rtsp://127.0.0.1/yard\", response=\"0123456789abcdef0123456789abcdef\", algorithm=MD5\r\n\r\n";
+    seeds.write("rtsp_request", "digest", [b"\x01\0", digest.as_bytes()].concat());
+    seeds.write(
+        "rtsp_request",
+        "pieces",
+        [b"\0\x07OPTIONS\x0a * RTSP/1.\0", &b"0\r\nCSeq: 1\r\n\r\n$\x00\x00\x04abcdGET / HTTP/1.1\r\n\r\n"[..]]
+            .concat(),
+    );
+    seeds.write(
+        "rtsp_request",
+        "unknown",
+        b"\0\0ANNOUNCE rtsp://127.0.0.1/yard RTSP/1.0\r\nCSeq: 9\r\nContent-Length: 4\r\n\r\nv=0\n",
+    );
+}
+
+fn archive(seeds: &Seeds) {
+    let mut replies = vec![0];
+    for reply in [
+        "220 Welcome",
+        "331 Password, please",
+        "230 In",
+        "200 Type I",
+        "211-Features:\r\n SIZE\r\n HASH\r\n211 End",
+        "213 40",
+        "200 NOOP",
+        "350 Restarting at 2",
+        "229 x",
+        "150 Here it comes",
+    ] {
+        replies.push(reply.len() as u8);
+        replies.extend_from_slice(reply.as_bytes());
+    }
+    replies.push(38);
+    replies.extend([7; 38]);
+    for reply in ["226 Done", "200 NOOP", "250 Removed"] {
+        replies.push(reply.len() as u8);
+        replies.extend_from_slice(reply.as_bytes());
+    }
+    seeds.write("ftp_replies", "session", &replies);
+    seeds.write("ftp_replies", "refused", b"\0\x0b220 Welcome\x08331 User\x1e530-No such\r\n user here\r\n530 x\r\n");
+    seeds.write("ftp_replies", "nonsense", b"\0\x08HTTP/1.1\x032xx\x01\n\xff");
+    seeds.write("ftp_replies", "manifest", [b"\x01", godvision_fuzz::manifest_seed().as_bytes()].concat());
+    seeds.write("ftp_replies", "address", b"\x02ftps://cam%40home:p%3Aw%2Flongpassword@nas.local:2121/clips/yard/");
+    seeds.write("ftp_replies", "address-v6", b"\x02ftp://me:x@[::1]:21/%2Fabsolute");
+    seeds.write("ftp_replies", "clip", b"\x0320261121T093000250Z-yard_camera");
+}
+
+fn planes(seeds: &Seeds) {
+    /// Size, padding, then frames of flags and pattern.
+    fn film(size: [u8; 3], frames: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut data = size.to_vec();
+        for (flags, pattern) in frames {
+            data.push(*flags);
+            data.extend((pattern.len() as u16).to_be_bytes());
+            data.extend_from_slice(pattern);
+        }
+        data
+    }
+    let (grey, light, stripes) = (&[90u8][..], &[200u8][..], &[0u8, 255, 128, 7, 31][..]);
+    let walk = [
+        (0, grey),
+        (0, grey),
+        (0x21, light),
+        (0x21, stripes),
+        (0x21, light),
+        (1, grey),
+        (1, grey),
+        (1, &[][..]),
+        (3, grey),
+    ];
+    seeds.write("motion", "walk", film([80, 60, 7], &walk));
+    seeds.write("motion", "walk-reduced", film([0x80 | 100, 0x80 | 50, 13], &walk));
+    seeds.write("motion", "light", film([33, 17, 0], &[(0, grey), (0, grey), (0, light), (0, light), (0x40, stripes)]));
+    seeds.write("motion", "smallest", film([0, 0, 1], &[(0, stripes), (2, grey), (0x22, light)]));
+}

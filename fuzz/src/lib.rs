@@ -1,0 +1,70 @@
+//! Bodies of the fuzz targets: one function a parser, from any bytes to assertions about what came out.
+//!
+//! A body checks what must hold for *every* input (what parses prints the same, sizes agree, two implementations give
+//! one answer), not only that nothing panics. The targets in `fuzz_targets/` are one line each; the corpus in
+//! `corpus/<target>/` replays in `cargo test --manifest-path fuzz/Cargo.toml` on a stable compiler.
+//!
+//! To fuzz (nightly compiler, `cargo install cargo-fuzz`):
+//! ```text
+//! cargo +nightly fuzz run nal -- -max_total_time=60
+//! ```
+//! A crash found becomes a file of the corpus in the commit that mends it.
+//!
+//! **Never:** a body that passes because it returned early on everything: `tests/replay.rs` holds that each corpus
+//! reaches the checks.
+
+#![forbid(unsafe_code)]
+
+mod decode;
+mod fragmenter;
+mod ftp_replies;
+mod input;
+mod motion;
+mod nal;
+mod qr_text;
+mod rtsp_request;
+mod rules;
+mod site_document;
+
+pub use decode::decode;
+pub use fragmenter::fragmenter;
+pub use ftp_replies::{ftp_replies, manifest_seed};
+pub use input::Input;
+pub use motion::motion;
+pub use nal::nal;
+pub use qr_text::qr_text;
+pub use rtsp_request::rtsp_request;
+pub use rules::rules;
+pub use site_document::site_document;
+
+/// What a body made of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The input was refused before the interesting checks.
+    Refused,
+    /// At least one of the checks behind the parser ran.
+    Checked,
+}
+
+impl Reached {
+    /// [`Reached::Checked`] if `checked`.
+    pub fn when(checked: bool) -> Self {
+        if checked { Self::Checked } else { Self::Refused }
+    }
+}
+
+/// A target's body.
+pub type Body = fn(&[u8]) -> Reached;
+
+/// Every target: its name, which is its file in `fuzz_targets/` and its folder in `corpus/`, and its body.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("decode", decode),
+    ("fragmenter", fragmenter),
+    ("ftp_replies", ftp_replies),
+    ("motion", motion),
+    ("nal", nal),
+    ("qr_text", qr_text),
+    ("rtsp_request", rtsp_request),
+    ("rules", rules),
+    ("site_document", site_document),
+];
