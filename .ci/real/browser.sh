@@ -17,12 +17,13 @@ if [ "$(node -p "require('./examples/server/e2e/node_modules/playwright-core/pac
     npm install --prefix examples/server/e2e --no-save --no-audit --no-fund --silent "playwright-core@$playwright"
 fi
 
-cargo build --release -p godvision-server --example live_bench
+# `cargo test` has built the first already, `demo --check` the second.
+cargo build -p godvision-server --example live_bench
 cargo build --release -p godvision-server
-target=${CARGO_TARGET_DIR:-target}/release
+target=${CARGO_TARGET_DIR:-target}
 
 echo "== latency"
-node examples/server/e2e/latency.mjs "$target/examples/live_bench" 15
+node examples/server/e2e/latency.mjs "$target/debug/examples/live_bench" 15
 
 echo "== walk"
 work=$(mktemp -d)
@@ -31,7 +32,7 @@ trap 'if [ -n "$demo" ]; then kill "$demo" 2>/dev/null || :; wait "$demo" 2>/dev
 port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })')
 GODVISION_ADMIN_PASSWORD=$(node -p 'require("crypto").randomBytes(12).toString("hex")')
 export GODVISION_ADMIN_PASSWORD
-"$target/godvision-server" demo --listen "127.0.0.1:$port" --data "$work/data" >"$work/log" 2>&1 &
+"$target/release/godvision-server" demo --listen "127.0.0.1:$port" --data "$work/data" >"$work/log" 2>&1 &
 demo=$!
 node examples/server/e2e/ready.mjs "http://127.0.0.1:$port" "$demo" || { cat "$work/log" >&2; exit 1; }
 mkdir -p "$shots"
