@@ -218,6 +218,7 @@ struct ClipCard {
     length: String,
     size: String,
     cause: String,
+    motion_after: Option<String>,
     state: &'static str,
     percent: u8,
     why: String,
@@ -240,6 +241,7 @@ impl ClipCard {
             length: length(clip.duration),
             size: size(clip.size_bytes),
             cause: clip.cause,
+            motion_after: clip.motion_after.map(length),
             state,
             percent,
             why,
@@ -263,14 +265,15 @@ struct ClipsPage {
     is_filtered: bool,
     is_first_page: bool,
     clips: Vec<ClipCard>,
-    next: Option<String>,
-    /// The filter as a query without the page.
-    filter: String,
+    newest: String,
+    older: Option<String>,
 }
 
-fn query_text(pairs: &[(&str, Option<&str>)]) -> String {
-    let pairs = pairs.iter().filter_map(|(name, value)| Some((name, given(*value)?)));
-    pairs.map(|(name, value)| format!("{name}={}&", escape(value))).collect()
+/// An address of this site with the parameters that are given.
+fn address(path: &str, parameters: &[(&str, &str)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, given(Some(value))?)));
+    let pairs: Vec<String> = given.map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
 /// `GET /clips`
@@ -293,12 +296,15 @@ pub(super) async fn clips(
     let cameras = state.system().cameras();
     let text = |value: &Option<String>| given(value.as_deref()).unwrap_or_default().to_owned();
     let (camera, from, to) = (text(&asked.camera), text(&asked.from), text(&asked.to));
-    let next = (clips.len() == limit).then(|| clips.last().map(|clip| escape(&clip.id))).flatten();
+    let last = clips.last().filter(|_| clips.len() == limit).map_or("", |clip| &clip.id);
+    let page = |before| address("/clips", &[("camera", &camera), ("from", &from), ("to", &to), ("before", before)]);
+    let (newest, older) = (page(""), (!last.is_empty()).then(|| page(last)));
     shown(&ClipsPage {
         shell: Shell::new("clips", &who),
         is_filtered: !(camera.is_empty() && from.is_empty() && to.is_empty()),
         is_first_page: given(asked.before.as_deref()).is_none(),
-        filter: query_text(&[("camera", Some(&camera)), ("from", Some(&from)), ("to", Some(&to))]),
+        newest,
+        older,
         clips: clips.into_iter().map(|clip| ClipCard::new(clip, &cameras)).collect(),
         cameras: cameras
             .into_iter()
@@ -306,7 +312,6 @@ pub(super) async fn clips(
             .collect(),
         from,
         to,
-        next,
     })
 }
 
@@ -408,8 +413,9 @@ struct JournalPage {
     is_filtered: bool,
     is_first_page: bool,
     rows: Vec<JournalRow>,
-    next: Option<u64>,
-    filter: String,
+    newest: String,
+    older: Option<String>,
+    export: String,
 }
 
 /// `GET /journal`
@@ -432,18 +438,19 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
     let text = |value: &Option<String>| given(value.as_deref()).unwrap_or_default().to_owned();
     let (service, level) = (text(&asked.service), text(&asked.level));
     let (from, to) = (text(&asked.from), text(&asked.to));
+    let page = |path: &str, before: &str| {
+        address(path, &[("service", &service), ("from", &from), ("to", &to), ("level", &level), ("before", before)])
+    };
+    let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.id.to_string());
+    let older = last.map(|last| page("/journal", &last));
     Ok(JournalPage {
         shell: Shell::new("journal", who),
         services: with_subsystems(journal.services().await?),
         is_filtered: [&service, &from, &to, &level].iter().any(|text| !text.is_empty()),
         is_first_page: asked.before.is_none(),
-        filter: query_text(&[
-            ("service", Some(&service)),
-            ("from", Some(&from)),
-            ("to", Some(&to)),
-            ("level", Some(&level)),
-        ]),
-        next: (rows.len() == limit).then(|| rows.last().map(|row| row.id)).flatten(),
+        newest: page("/journal", ""),
+        older,
+        export: page("/journal.csv", ""),
         rows: rows.into_iter().map(JournalRow::from).collect(),
         service,
         from,

@@ -91,6 +91,10 @@ pub struct Clip {
     pub duration: Duration,
     /// How large it is so far.
     pub size_bytes: u64,
+    /// Frames in it so far.
+    pub frames: u64,
+    /// How long after its beginning the first motion was seen; `None` if none was.
+    pub motion_after: Option<Duration>,
     /// Why it was recorded: `motion`, `door`, `manual`.
     pub cause: String,
     /// Where it is.

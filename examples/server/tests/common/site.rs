@@ -56,6 +56,8 @@ pub(crate) fn clip(id: &str, camera: &str, second: i64, size_bytes: u64, state: 
         from: WallTime::from_unix_seconds(second),
         duration: Duration::from_millis(14_200),
         size_bytes,
+        frames: 100,
+        motion_after: Some(Duration::from_secs(5)),
         cause: "motion".to_owned(),
         state,
     }
