@@ -344,7 +344,7 @@ impl Door {
                 self.belief = Belief::Unknown;
             }
             (Action::SwitchOff, Err(error)) => {
-                self.must_shut = true;
+                // It stays what is to be done next: `must_shut`, or the pulse that is over.
                 self.failed(&error, now);
                 self.alarm("the door could not be locked", commands);
             }

@@ -328,6 +328,25 @@ fn a_relay_that_comes_back_later_opens_to_nobody() {
 }
 
 #[test]
+fn a_pulse_whose_answer_was_lost_long_ago_is_no_reason_to_keep_the_door_open() {
+    let mut world = World::started(PulseTiming::Host);
+    world.link = Link::AnswerLost;
+    world.event(Event::Open);
+    world.run(Duration::from_millis(1900));
+    world.link = Link::Down;
+    world.run(Duration::from_secs(30));
+    assert!(world.on, "it was carried out, and nobody could switch it off");
+    assert_eq!((world.door.state(), world.alarms.len()), (DoorState::Fault, 1));
+    world.link = Link::Good;
+    let healed = world.actions.len();
+    world.run(Duration::from_secs(6));
+    assert!(!world.on);
+    assert_eq!(world.sent()[healed..], [Action::Status, Action::SwitchOff, Action::Status], "shut at once");
+    assert!(world.actions[healed + 1].0 - world.actions[healed].0 < Duration::from_millis(100));
+    assert_eq!(world.door.state(), DoorState::Locked);
+}
+
+#[test]
 fn a_wrong_password_is_tried_once_and_then_rarely() {
     let mut world = World::started(DEVICE);
     world.link = Link::WrongPassword;

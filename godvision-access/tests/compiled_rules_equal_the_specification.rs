@@ -106,7 +106,10 @@ fn assert_equal(set: &RuleSet, at: impl Iterator<Item = WallTime>) {
     let compiled = set.compile().unwrap();
     let persons: Vec<Option<Name>> = PERSONS.iter().map(|it| Some(name(it))).chain([None]).collect();
     let doors = DOORS.map(name);
-    for at in at {
+    // The very ends of every rule's period, and the microsecond before.
+    let ends = set.rules.iter().flat_map(|rule| [rule.from, rule.until]).flatten();
+    let ends: Vec<WallTime> = ends.flat_map(|end| [end, end.plus_micros(-1)]).collect();
+    for at in at.chain(ends) {
         for person in &persons {
             for door in &doors {
                 for kind in CredentialKind::ALL {
@@ -125,7 +128,7 @@ fn assert_equal(set: &RuleSet, at: impl Iterator<Item = WallTime>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn on_random_rule_sets(set in rule_set(), at in proptest::collection::vec(moments(), 4)) {
         assert_equal(&set, at.into_iter());
