@@ -10,7 +10,9 @@ use godvision_core::driver::archive::ArchiveError;
 #[non_exhaustive]
 pub enum Error {
     /// The disk of the spool is full and nothing in it may be given up.
-    #[error("no space left for clips at {path}: free space there or raise the quota; recording goes on as soon as there is space")]
+    #[error(
+        "no space left for clips at {path}: free space there or raise the quota; recording goes on as soon as there is space"
+    )]
     Full {
         /// The file that could not be written.
         path: PathBuf,
@@ -89,7 +91,10 @@ impl Error {
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge | io::ErrorKind::WriteZero
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::WriteZero
     )
 }
 

@@ -263,7 +263,9 @@ impl ClipReader {
                 Ok(Ok(bytes)) => return Ok(bytes),
                 Ok(Err(error)) if self.archive.is_none() => return Err(error),
                 Ok(Err(_)) => {}
-                Err(error) => return Err(ArchiveError::Local { path: PathBuf::new(), detail: error.to_string() }.into()),
+                Err(error) => {
+                    return Err(ArchiveError::Local { path: PathBuf::new(), detail: error.to_string() }.into());
+                }
             }
         }
         match &self.archive {

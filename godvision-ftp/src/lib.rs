@@ -15,6 +15,9 @@ pub mod archive;
 
 pub mod io;
 
+#[cfg(feature = "component")]
+pub mod recorder;
+
 pub mod sample;
 
 mod error;

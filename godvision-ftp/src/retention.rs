@@ -107,12 +107,16 @@ mod tests {
     }
 
     fn names(evictions: Vec<(ClipId, Eviction)>) -> Vec<(String, Eviction)> {
-        evictions.into_iter().map(|(id, why)| (id.as_str().trim_start_matches("clip-").trim_start_matches('0').to_owned(), why)).collect()
+        evictions
+            .into_iter()
+            .map(|(id, why)| (id.as_str().trim_start_matches("clip-").trim_start_matches('0').to_owned(), why))
+            .collect()
     }
 
     #[test]
     fn archived_copies_go_before_anything_is_lost() {
-        let held = [clip(1, 10, false, false), clip(2, 10, true, false), clip(3, 10, true, false), clip(4, 10, false, true)];
+        let held =
+            [clip(1, 10, false, false), clip(2, 10, true, false), clip(3, 10, true, false), clip(4, 10, false, true)];
         let limits = RetentionLimits { bytes_max: 30, ..RetentionLimits::default() };
         let now = WallTime::from_unix_seconds(5 * 3600);
         assert_eq!(names(evictions(&held, &limits, now, 0)), [("2".into(), Eviction::ArchivedCopy)]);
@@ -129,7 +133,8 @@ mod tests {
 
     #[test]
     fn age_and_playback_space_are_limited() {
-        let held = [clip(1, 10, true, false), clip(50, 10, true, false), clip(51, 10, true, false), clip(2, 1, false, false)];
+        let held =
+            [clip(1, 10, true, false), clip(50, 10, true, false), clip(51, 10, true, false), clip(2, 1, false, false)];
         let limits = RetentionLimits {
             sent_bytes_max: 10,
             sent_age_max: Duration::from_secs(10 * 3600),
@@ -139,7 +144,11 @@ mod tests {
         let now = WallTime::from_unix_seconds(52 * 3600);
         assert_eq!(
             names(evictions(&held, &limits, now, 0)),
-            [("1".into(), Eviction::ArchivedCopy), ("50".into(), Eviction::ArchivedCopy), ("2".into(), Eviction::TooOld)]
+            [
+                ("1".into(), Eviction::ArchivedCopy),
+                ("50".into(), Eviction::ArchivedCopy),
+                ("2".into(), Eviction::TooOld)
+            ]
         );
     }
 

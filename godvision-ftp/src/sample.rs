@@ -66,6 +66,15 @@ impl Stream {
     /// # Panics
     /// If `source` is no name.
     pub fn new(source: &str, group: u64) -> Self {
+        let wall = WallTime::from_unix_seconds(1_795_253_400);
+        Self::starting(source, group, Stamp::new(MonoTime::from_millis(100_000), wall))
+    }
+
+    /// The same, starting at `start`.
+    ///
+    /// # Panics
+    /// If `source` is no name.
+    pub fn starting(source: &str, group: u64, start: Stamp) -> Self {
         Self {
             source: Name::new(source).expect("a camera's name"),
             init: init(640),
@@ -74,7 +83,7 @@ impl Stream {
             session: 1,
             ticks: 0,
             since_key: 0,
-            start: Stamp::new(MonoTime::from_millis(100_000), WallTime::from_unix_seconds(1_795_253_400)),
+            start,
             frame_bytes: 200,
         }
     }

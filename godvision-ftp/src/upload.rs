@@ -42,11 +42,7 @@ pub struct UploadOptions {
 
 impl Default for UploadOptions {
     fn default() -> Self {
-        Self {
-            order: UploadOrder::default(),
-            wait_min: Duration::from_secs(1),
-            wait_max: Duration::from_secs(300),
-        }
+        Self { order: UploadOrder::default(), wait_min: Duration::from_secs(1), wait_max: Duration::from_secs(300) }
     }
 }
 
@@ -100,7 +96,9 @@ pub struct UploadQueue {
 
 enum Scope {
     /// The archive as a whole; somebody has to act or not.
-    Archive { needs_owner: bool },
+    Archive {
+        needs_owner: bool,
+    },
     /// This clip may be the reason.
     Refused,
     Name,
@@ -268,7 +266,9 @@ mod tests {
         let (mut now, mut waits) = (MonoTime::ZERO, Vec::new());
         for _ in 0..12 {
             let Next::Send(id) = queue.next(now) else { panic!("due") };
-            let Verdict::Retry { at, needs_owner: false } = queue.failed(&id, &unreachable(), now, 1.0) else { panic!() };
+            let Verdict::Retry { at, needs_owner: false } = queue.failed(&id, &unreachable(), now, 1.0) else {
+                panic!()
+            };
             assert_eq!(queue.next(now), Next::Wait(at));
             waits.push(at.since(now).as_secs());
             now = at;
@@ -277,7 +277,9 @@ mod tests {
         let Next::Send(id) = queue.next(now) else { panic!("due") };
         queue.succeeded(&id);
         let Next::Send(id) = queue.next(now) else { panic!("due") };
-        assert!(matches!(queue.failed(&id, &unreachable(), now, 0.0), Verdict::Retry { at, .. } if at.since(now).as_millis() == 500));
+        assert!(
+            matches!(queue.failed(&id, &unreachable(), now, 0.0), Verdict::Retry { at, .. } if at.since(now).as_millis() == 500)
+        );
     }
 
     #[test]

@@ -123,8 +123,10 @@ fn run(acts: &[Act], group: u64, mode: RecordMode) -> Run {
                     continue;
                 };
                 // A detector reports motions in the order in which they happen.
-                let in_order = motions.last().is_none_or(|(_, last, _): &(_, Fragment, _)| last.sequence <= seen.sequence);
-                if moving.is_none() && in_order {
+                let in_order =
+                    motions.last().is_none_or(|(_, last, _): &(_, Fragment, _)| last.sequence <= seen.sequence);
+                let in_time = sent.last().unwrap().at.mono.since(seen.at.mono) < options().detection_delay_max;
+                if moving.is_none() && in_order && in_time {
                     event += 1;
                     cutter.motion(&motion(event, MotionPhase::Started, seen.at, seen.sequence), &mut actions);
                     moving = Some((event, seen, sent.last().unwrap().clone()));

@@ -405,11 +405,18 @@ impl FtpArchive {
         let mut theirs = Vec::new();
         let wanted = size - from;
         self.timed("comparing a partial upload", self.options.stall_timeout, async {
-            let read = (&mut stream).take(wanted + 1).read_to_end(&mut theirs).await;
-            read.map_err(FtpError::ConnectionError)?;
-            stream.finish().await
+            (&mut stream).take(wanted + 1).read_to_end(&mut theirs).await.map_err(FtpError::ConnectionError)
         })
         .await?;
+        let finished = self.command("comparing a partial upload", stream.finish()).await;
+        // After a cut connection the server may still be writing what it had received, so there is more than it said:
+        // it is not read to its end, and the server may complain about that.
+        let is_growing = theirs.len() as u64 > wanted;
+        theirs.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+        match finished {
+            Err(failure) if !(is_growing && failure.is_answer()) => return Err(failure),
+            _ => {}
+        }
         let ours = async {
             let mut file = tokio::fs::File::open(&upload.file).await?;
             file.seek(io::SeekFrom::Start(from)).await?;

@@ -88,7 +88,12 @@ mod tests {
             (530, "Login incorrect.", Doing::Login, "auth"),
             (530, "Login authentication failed", Doing::Login, "auth"),
             (530, "Non-anonymous sessions must use encryption.", Doing::Login, "tls"),
-            (421, "Sorry, cleartext sessions and weak ciphers are not accepted on this server. Please reconnect using TLS security mechanisms.", Doing::Login, "tls"),
+            (
+                421,
+                "Sorry, cleartext sessions and weak ciphers are not accepted on this server. Please reconnect using TLS security mechanisms.",
+                Doing::Login,
+                "tls",
+            ),
             (421, "There are too many connected users, please try later.", Doing::Login, "unreachable"),
             (552, "Disk full - please upload later", Doing::Other, "full"),
             (451, "Failure writing to local file.", Doing::Other, "full"),
@@ -108,7 +113,9 @@ mod tests {
     #[test]
     fn hashes_are_found_in_any_of_the_replies() {
         let hash = "ab".repeat(32);
-        for words in [hash.clone(), format!("SHA-256 0-49 {hash} clip.mp4"), format!("{} clip.mp4", hash.to_uppercase())] {
+        for words in
+            [hash.clone(), format!("SHA-256 0-49 {hash} clip.mp4"), format!("{} clip.mp4", hash.to_uppercase())]
+        {
             assert_eq!(sha256(&words), Some([0xab; 32]));
         }
         assert_eq!(sha256("SHA-256 0-49 abcd clip.mp4"), None);

@@ -110,7 +110,9 @@ impl ServerCertVerifier for Verifier {
         }
         // The owner can compare the fingerprint with the server's and then accept exactly this certificate.
         let shown: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
-        let refused = |why: String| rustls::Error::General(format!("{why}; the server's certificate has the fingerprint {shown}"));
+        let refused = |why: String| {
+            rustls::Error::General(format!("{why}; the server's certificate has the fingerprint {shown}"))
+        };
         match &self.by_name {
             Some(by_name) => by_name
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -156,6 +158,9 @@ mod tests {
         let error = only_one
             .verify_server_cert(&CertificateDer::from(vec![1, 2, 3]), &[], &name, &[], UnixTime::now())
             .unwrap_err();
-        assert!(error.to_string().contains("039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"), "{error}");
+        assert!(
+            error.to_string().contains("039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"),
+            "{error}"
+        );
     }
 }

@@ -116,7 +116,7 @@ impl Recorder {
                             events.push(SpoolEvent::Opened(Box::new(info)));
                             self.writer = Some(writer);
                         }
-                        Err(error) => lost += self.failed(error, events),
+                        Err(error) => lost += summary.unrecorded_before + self.failed(error, events),
                     }
                 }
                 ClipAction::Append(fragment) => match &mut self.writer {

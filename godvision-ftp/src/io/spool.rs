@@ -130,14 +130,7 @@ impl Spool {
             let busy = io::Error::new(io::ErrorKind::ResourceBusy, "another program has this spool open");
             return Err(Error::disk("lock", &lock_path, busy));
         }
-        let spool = Self {
-            root,
-            disk,
-            options,
-            index: ClipIndex::default(),
-            archived: Mutex::new(()),
-            _lock: lock,
-        };
+        let spool = Self { root, disk, options, index: ClipIndex::default(), archived: Mutex::new(()), _lock: lock };
         let mut events = Vec::new();
         spool.recover(&mut events)?;
         spool.keep_reserve();
@@ -163,7 +156,9 @@ impl Spool {
     /// # Errors
     /// [`Error::Full`], [`Error::Disk`]; nothing is left behind.
     pub fn begin(self: &Arc<Self>, summary: &ClipSummary) -> Result<ClipWriter, Error> {
-        self.keep_reserve();
+        if !self.keep_reserve() {
+            return Err(Error::Full { path: self.root.join("reserve") });
+        }
         let id = (0..)
             .map(|attempt| ClipId::new(summary.started.wall, &summary.camera, attempt))
             .find(|id| !self.index.contains(id) && !self.path(Place::Tmp, id, "mp4").exists())
@@ -256,20 +251,18 @@ impl Spool {
         Ok(())
     }
 
-    fn keep_reserve(&self) {
+    /// Makes the reserve if it is not there; false if there is no space for it. Nothing is begun without it: what was
+    /// begun must be able to end.
+    fn keep_reserve(&self) -> bool {
         let path = self.root.join("reserve");
         if fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_BYTES as u64) {
-            return;
+            return true;
         }
-        let _ = self.disk.remove(&path);
-        if self.write_new(&path, &vec![0; RESERVE_BYTES]).is_err() {
+        let made = self.disk.remove(&path).is_ok() && self.write_new(&path, &vec![0; RESERVE_BYTES]).is_ok();
+        if !made {
             let _ = self.disk.remove(&path);
         }
-    }
-
-    /// Whether the disk had room for the reserve when last tried: if not, it is full.
-    pub fn has_reserve(&self) -> bool {
-        fs::metadata(self.root.join("reserve")).is_ok_and(|meta| meta.len() == RESERVE_BYTES as u64)
+        made
     }
 
     /// Notes that the archive has a clip, durably, and moves it to `sent`. Doing it twice is no error.
@@ -332,7 +325,8 @@ impl Spool {
 
     /// Files set aside, oldest first.
     fn archived_files(&self) -> Vec<(u32, PathBuf)> {
-        let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("archived-")?.strip_suffix(".jsonl")?.parse().ok();
+        let number =
+            |path: &Path| path.file_name()?.to_str()?.strip_prefix("archived-")?.strip_suffix(".jsonl")?.parse().ok();
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut files: Vec<(u32, PathBuf)> = entries.filter_map(|path| Some((number(&path)?, path))).collect();
         files.sort();
@@ -478,7 +472,10 @@ impl Spool {
                 }
                 Some("json") => {
                     let found = remains.entry(id).or_default();
-                    match fs::read(&path).map_err(Error::from_read(&path)).and_then(|it| manifest::from_json(&it, &path)) {
+                    match fs::read(&path)
+                        .map_err(Error::from_read(&path))
+                        .and_then(|it| manifest::from_json(&it, &path))
+                    {
                         Ok((info, _)) if info.closed_by.is_some() => {
                             found.remains.closed = Some((place, info.bytes));
                             found.info = Some(info);
@@ -508,8 +505,7 @@ impl Spool {
     }
 
     fn settle_found(&self, id: &ClipId, found: Found, to: Place) -> Result<(), Error> {
-        let (Some((file, _)), Some((closed, _)), Some(info)) =
-            (found.remains.file, found.remains.closed, found.info)
+        let (Some((file, _)), Some((closed, _)), Some(info)) = (found.remains.file, found.remains.closed, found.info)
         else {
             return Ok(());
         };
@@ -585,7 +581,9 @@ struct Found {
 }
 
 fn ticks_to_duration(ticks: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(ticks.saturating_mul(1000) / u64::from(godvision_core::signal::media::TICKS_PER_SECOND))
+    std::time::Duration::from_millis(
+        ticks.saturating_mul(1000) / u64::from(godvision_core::signal::media::TICKS_PER_SECOND),
+    )
 }
 
 /// SHA-256 of a file. Reads it once.
@@ -690,7 +688,8 @@ impl ClipWriter {
         self.write_out()?;
         self.file.sync().map_err(|error| Error::disk("sync", &self.path, error))?;
         let summary = &self.written.summary;
-        let (frames, bytes, ended, duration) = (summary.frames, self.written.bytes, summary.ended.wall, summary.duration());
+        let (frames, bytes, ended, duration) =
+            (summary.frames, self.written.bytes, summary.ended.wall, summary.duration());
         self.spool.index.change(&self.id, |record| {
             record.info.frames = frames;
             record.info.bytes = bytes;
@@ -742,7 +741,7 @@ impl ClipWriter {
     /// After an error: saves what reached the disk as a shorter clip, with the reserve if need be. Returns it, if it holds
     /// any frame, and how many frames are lost.
     pub fn give_up(mut self, error: &Error) -> (Option<ClipInfo>, u64) {
-        let lost = self.frames_pending();
+        let mut lost = self.frames_pending();
         self.buffer.clear();
         if matches!(error, Error::Full { .. }) {
             let _ = self.spool.disk.remove(&self.spool.root.join("reserve"));
@@ -750,10 +749,14 @@ impl ClipWriter {
         self.written.summary.closed_by = Some(CloseReason::StorageFailed);
         let kept = self.written.summary.frames;
         let saved = if kept == 0 {
+            // Nobody else will tell of the frames that this clip would have told of.
+            lost += self.written.summary.unrecorded_before;
             None
         } else {
             let cut = self.file.truncate(self.written.bytes).map_err(|error| Error::disk("cut", &self.path, error));
-            cut.and_then(|()| self.complete()).inspect_err(|error| tracing::error!(%error, "a clip waits for the next start")).ok()
+            cut.and_then(|()| self.complete())
+                .inspect_err(|error| tracing::error!(%error, "a clip waits for the next start"))
+                .ok()
         };
         if saved.is_none() {
             self.spool.index.remove(&self.id);

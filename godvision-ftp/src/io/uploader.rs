@@ -114,8 +114,7 @@ impl Uploader {
             self.queue.retain(|known| known != id);
             return None;
         };
-        let upload =
-            Upload { file, name: info.archive_name.clone(), size_bytes: info.bytes, sha256: info.sha256 };
+        let upload = Upload { file, name: info.archive_name.clone(), size_bytes: info.bytes, sha256: info.sha256 };
         // Until the clip is noted, nothing may give it up.
         let _on_its_way = Mark::new(Arc::clone(&self.spool), id.clone());
         let index = self.spool.index();
@@ -129,10 +128,8 @@ impl Uploader {
 
     async fn archived(&mut self, info: ClipInfo) -> Option<UploadEvent> {
         let (spool, id, now) = (Arc::clone(&self.spool), info.id.clone(), self.clock.wall());
-        let noted = tokio::task::spawn_blocking(move || {
-            spool.mark_archived(&id, now).map(|()| spool.make_room(now, 0))
-        })
-        .await;
+        let noted =
+            tokio::task::spawn_blocking(move || spool.mark_archived(&id, now).map(|()| spool.make_room(now, 0))).await;
         match noted {
             Ok(Ok(evicted)) => {
                 self.queue.succeeded(&info.id);
@@ -147,7 +144,8 @@ impl Uploader {
 
     /// The archive has it but this disk cannot say so: it will be offered again, and recognised.
     fn not_noted(&mut self, info: ClipInfo, detail: String) -> UploadEvent {
-        let error = ArchiveError::Unreachable { address: self.spool.root().display().to_string(), detail: detail.clone() };
+        let error =
+            ArchiveError::Unreachable { address: self.spool.root().display().to_string(), detail: detail.clone() };
         self.queue.failed(&info.id, &error, self.clock.mono(), luck());
         UploadEvent::Spool(SpoolEvent::DiskFailed { id: Some(info.id), frames: 0, detail })
     }

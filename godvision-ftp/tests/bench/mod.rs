@@ -1,6 +1,9 @@
 //! Archives for the tests, each with the folder in which its files really are.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub mod disk;
+pub mod mini_ftp;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
