@@ -218,7 +218,9 @@ mod tests {
         let Command::Run(run) = cli.command else { panic!("another command") };
         assert_eq!(run.cameras[0].name.as_str(), "yard");
         assert_eq!(run.cameras[0].url.resolve().unwrap().expose(), "rtsp://u:hunter2@c/a=b");
-        for (wrong, told) in [("rtsp://c/", "NAME=RTSP_URL"), ("a b=rtsp://c/", "may not stand"), ("a/b=rtsp://c/", "'/'")] {
+        for (wrong, told) in
+            [("rtsp://c/", "NAME=RTSP_URL"), ("a b=rtsp://c/", "may not stand"), ("a/b=rtsp://c/", "'/'")]
+        {
             let error = wrong.parse::<CameraArgument>().unwrap_err();
             assert!(error.to_string().contains(told), "{error}");
         }

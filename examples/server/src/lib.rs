@@ -3,3 +3,14 @@
 
 pub mod store;
 pub mod web;
+
+pub mod cli;
+pub mod demo;
+pub mod run;
+
+pub mod site;
+pub mod wiring;
+
+pub mod board;
+pub mod metrics;
+pub mod persons;

@@ -38,6 +38,13 @@ pub fn prometheus(components: &[ComponentStatus]) -> String {
         "Time the component held signals it had taken.",
         &mut components.iter().map(|it| (of(it), it.busy.as_secs_f64())),
     );
+    let counts = components.iter().flat_map(|it| it.counts.iter().map(move |count| (it, count)));
+    family(
+        "component_count",
+        "gauge",
+        "Counts that a component shows of its own work.",
+        &mut counts.map(|(it, (name, value))| (format!("{},count=\"{name}\"", of(it)), *value as f64)),
+    );
     let ports: Vec<_> = components.iter().flat_map(|component| &component.inputs).collect();
     let port = |it: &&godvision_core::bus::PortStatus| format!("port=\"{}\",signal=\"{}\"", it.port, it.signal.name);
     family(
@@ -101,7 +108,11 @@ mod tests {
             accepted: 7,
             accepted_bytes: 700,
             delivered: 5,
-            dropped: vec![DropCount { source: Some(Name::new("yard").unwrap()), reason: DropReason::Superseded, count: 2 }],
+            dropped: vec![DropCount {
+                source: Some(Name::new("yard").unwrap()),
+                reason: DropReason::Superseded,
+                count: 2,
+            }],
             queued: 0,
             waited: Duration::from_millis(250),
         };
@@ -114,12 +125,14 @@ mod tests {
             faults: 0,
             last_fault: None,
             busy: Duration::from_millis(1500),
+            counts: vec![("pictures", 5)],
             inputs: vec![port],
         };
         let text = prometheus(&[component]);
         for line in [
             "godvision_component_running{component=\"yard/motion\",unit=\"motion\"} 1",
             "godvision_component_busy_seconds_total{component=\"yard/motion\",unit=\"motion\"} 1.5",
+            "godvision_component_count{component=\"yard/motion\",unit=\"motion\",count=\"pictures\"} 5",
             "godvision_port_waited_seconds_total{port=\"yard/motion#pictures\",signal=\"picture\"} 0.25",
             "godvision_port_dropped_total{port=\"yard/motion#pictures\",signal=\"picture\",source=\"yard\",reason=\"superseded\"} 2",
         ] {

@@ -85,6 +85,13 @@ async fn switches_act_are_kept_and_are_journalled() {
         assert_eq!(answer.code(), "bad_body", "{body}");
     }
     assert!(server.site.cameras.lock().unwrap()[0].archive);
+
+    server.site.cameras.lock().unwrap()[0].state = StreamState::Stopped;
+    for (switch, kept) in [(Switch::Detection, Some(false)), (Switch::Archive, None)] {
+        let refused = put(switch.code(), r#"{"on": true}"#).await;
+        assert_eq!((refused.status, &*refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        assert_eq!(server.store.settings().switch(&yard, switch).await.unwrap(), kept, "{switch} is as it was");
+    }
 }
 
 #[tokio::test]

@@ -26,6 +26,6 @@ pub use component::{Component, Context, Fault, Kind, Stopping, Unit, UnitSpec};
 pub use counter::{ComponentState, ComponentStatus, DropCount, PortStatus};
 pub use credit::{Credit, Credits, Trip};
 pub use graph::{Changes, Registry};
-pub use host::{Control, Host, HostError, HostOptions, Target};
+pub use host::{Control, Host, HostError, HostOptions, SecretSource, Target};
 pub use params::{ParamError, ParamKind, ParamSpec, ParamValue, Params};
 pub use port::{Delivery, DropReason, Input, Outcome, Output, Policy, PortSpec};

@@ -115,12 +115,15 @@ impl Sessions {
         }
         let Some(role) = Role::from_code(&role) else { return Ok(None) };
         if now >= seen.saturating_add(micros(SEEN_GRAIN)) {
-            sqlx::query("UPDATE session SET seen = ? WHERE token_sha256 = ?")
+            let noted = sqlx::query("UPDATE session SET seen = ? WHERE token_sha256 = ?")
                 .bind(now)
                 .bind(&digest)
                 .execute(&self.pool)
-                .await
-                .doing("noting a session's use")?;
+                .await;
+            if let Err(error) = noted {
+                // A full disk must not lock out whoever is signed in and can make room.
+                tracing::warn!(%error, "the use of a session could not be noted");
+            }
         }
         let user = User { id, name, role, is_disabled: false };
         Ok(Some(Session { user, expires: WallTime::from_unix_micros(expires) }))

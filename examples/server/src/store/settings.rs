@@ -77,6 +77,19 @@ impl Settings {
             .doing("reading a setting")
     }
 
+    /// Forgets what a camera's switch was set to.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn clear_switch(&self, camera: &Name, switch: Switch) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM setting WHERE key = ?")
+            .bind(key(camera, switch))
+            .execute(&self.pool)
+            .await
+            .doing("forgetting a setting")
+            .map(drop)
+    }
+
     /// Keeps any setting under its key.
     ///
     /// # Errors

@@ -145,6 +145,9 @@ impl System for Site {
             let mut cameras = self.cameras.lock().unwrap();
             let found = cameras.iter_mut().find(|it| it.id == *camera);
             let found = found.ok_or_else(|| not_found("camera", camera.as_str()))?;
+            if found.state == StreamState::Stopped {
+                return Err(SystemError::Unavailable { detail: "the camera is stopped: start it first".to_owned() });
+            }
             match switch {
                 Switch::Detection => found.detection = on,
                 Switch::Archive => found.archive = on,

@@ -193,7 +193,9 @@ pub async fn any_range_can_be_read(bench: &impl ArchiveBench) {
     let content = bytes_of(2);
     bench.plant("a/b.mp4", &content);
     let size = content.len() as u64;
-    for range in [0..size, 0..1, 5..5, size - 7..size, 1_000_000..1_000_100, size - 7..size + 50, size..size + 5, 7..90_000] {
+    for range in
+        [0..size, 0..1, 5..5, size - 7..size, 1_000_000..1_000_100, size - 7..size + 50, size..size + 5, 7..90_000]
+    {
         let wanted = &content[range.start.min(size) as usize..range.end.min(size) as usize];
         let read = archive.read("a/b.mp4", range.clone()).await.expect("read");
         assert!(read == wanted, "bytes {range:?} differ, got {} of {}", read.len(), wanted.len());

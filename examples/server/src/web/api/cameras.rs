@@ -117,8 +117,17 @@ async fn switch(
 ) -> Result<Json<SwitchView>, WebError> {
     let Json(SwitchBody { on }) = body?;
     let camera: Name = camera(state, id)?.id;
-    state.system().set_switch(&camera, switch, on).await?;
-    state.store().settings().set_switch(&camera, switch, on).await?;
+    // Kept first: a switch that acted but is forgotten at the next start would be worse than one that says it cannot.
+    let settings = state.store().settings();
+    let before = settings.switch(&camera, switch).await?;
+    settings.set_switch(&camera, switch, on).await?;
+    if let Err(error) = state.system().set_switch(&camera, switch, on).await {
+        match before {
+            Some(before) => settings.set_switch(&camera, switch, before).await?,
+            None => settings.clear_switch(&camera, switch).await?,
+        }
+        return Err(error.into());
+    }
     let word = if on { "on" } else { "off" };
     let text = format!("{} turned {switch} of {camera} {word}", who.name());
     let fields = [("camera", camera.as_str()), ("switch", switch.code()), ("to", word), ("user", who.name())];

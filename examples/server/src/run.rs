@@ -1,0 +1,164 @@
+//! The commands `run` and `check`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use godvision_access::pass::PassVerifier;
+use godvision_core::site::SiteDocument;
+use godvision_core::{Secret, SystemClock};
+use tokio::net::TcpListener;
+
+use crate::cli::{ADMIN_PASSWORD_VARIABLE, Check, Run, SECRETS_KEY_VARIABLE};
+use crate::persons;
+use crate::site::{self, SITE_FILE};
+use crate::store::Store;
+use crate::web::{AppState, WebOptions, serve};
+use crate::wiring::{Parts, Wiring};
+
+/// A secret from the environment.
+fn variable(name: &str) -> Option<Secret> {
+    std::env::var(name).ok().map(Secret::from)
+}
+
+/// Runs a site until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, with what to do.
+pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&options.data, variable(SECRETS_KEY_VARIABLE).as_ref(), SystemClock::shared())
+        .await
+        .with_context(|| format!("cannot open the data folder {}", options.data.display()))?;
+    let path = options.data.join(SITE_FILE);
+    if path.exists() {
+        if !options.cameras.is_empty() || options.archive.is_some() {
+            println!("{} is there and counts; --camera and --archive only fill an empty data folder", path.display());
+        }
+    } else {
+        let first = site::first_site(&options, &store).await?;
+        site::write(&path, &first)?;
+        println!("wrote {}", path.display());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let document = match SiteDocument::parse(&text) {
+        Ok(document) => document,
+        Err(errors) => return Ok(refuse(&path, &errors.0)),
+    };
+    let passes = PassVerifier::default().with(persons::pass_key(&store).await?.public());
+    let parts = Parts::open(&options.data, store, passes).await?;
+    let wiring = match Wiring::start(parts, &document).await {
+        Ok(wiring) => wiring,
+        Err(error) => match error.downcast::<godvision_core::site::SiteErrors>() {
+            Ok(errors) => return Ok(refuse(&path, &errors.0)),
+            Err(error) => return Err(error),
+        },
+    };
+    serve_until_stopped(wiring, options.listen, WebOptions { is_behind_tls: options.behind_tls }).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refuse(path: &Path, errors: &[godvision_core::site::SiteError]) -> ExitCode {
+    let mut text = format!("{} is refused:\n", path.display());
+    for error in errors {
+        let _ = writeln!(text, "  {error}");
+    }
+    eprint!("{text}");
+    ExitCode::from(2)
+}
+
+/// Serves the pages of a running site, says where, and drains everything when the program is told to stop.
+///
+/// # Errors
+/// If the address cannot be served, or the first administrator not be made.
+pub async fn serve_until_stopped(wiring: Wiring, listen: SocketAddr, options: WebOptions) -> anyhow::Result<()> {
+    let listener = bind(listen).await?;
+    announce(&wiring, listener.local_addr()?).await?;
+    let state = state(&wiring, options);
+    serve(listener, state, stop_signal()).await;
+    println!("stopping: finishing clips");
+    wiring.shutdown().await;
+    Ok(())
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// If it cannot be served, with what to do.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another with --listen, for example 127.0.0.1:0"))
+}
+
+/// What the web layer needs of a running site.
+pub fn state(wiring: &Wiring, options: WebOptions) -> AppState {
+    AppState::new(wiring.system(), wiring.store().clone(), wiring.live().clone(), SystemClock::shared(), options)
+}
+
+/// Makes the first administrator if there is none, and prints the address and the password.
+///
+/// # Errors
+/// If the store fails.
+pub async fn announce(wiring: &Wiring, address: SocketAddr) -> anyhow::Result<Option<Secret>> {
+    let given = variable(ADMIN_PASSWORD_VARIABLE);
+    let from_environment = given.is_some();
+    let made = wiring.store().users().ensure_first_admin(given).await.context("cannot make the first administrator")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "godvision is at http://{address}/")?;
+    match &made {
+        Some(_) if from_environment => {
+            writeln!(out, "sign in as admin with the password from {ADMIN_PASSWORD_VARIABLE}")?
+        }
+        // The one place where this password is ever shown: it is not kept in clear.
+        Some(password) => writeln!(out, "sign in as admin with the password {}", password.expose())?,
+        None => {}
+    }
+    out.flush()?;
+    Ok(made)
+}
+
+/// Resolves at SIGINT or SIGTERM.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Checks a site document: exit code 0 if it would run, 2 if not, with every error on standard error.
+pub fn check(options: &Check) -> ExitCode {
+    let text = match std::fs::read_to_string(&options.site) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("godvision-server: cannot read {}: {error}", options.site.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let document = match SiteDocument::parse(&text) {
+        Ok(document) => document,
+        Err(errors) => return refuse(&options.site, &errors.0),
+    };
+    match crate::wiring::check(&document) {
+        Ok(Ok(())) => {
+            let (components, links) = (document.components.len(), document.links.len());
+            println!("{}: {components} components, {links} links, nothing wrong", options.site.display());
+            ExitCode::SUCCESS
+        }
+        Ok(Err(errors)) => refuse(&options.site, &errors.0),
+        Err(error) => {
+            eprintln!("godvision-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The only file that knows all the crates: units into a registry, a site document into a running graph, and the graph
+//! as the [`System`] that the pages ask.
+//!
+//! **Never:** a decision. If one is taken here, it belongs in a crate.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use godvision_access::controller::{DoorUnit, Doors, SharedAccess};
+use godvision_access::credential::Directory;
+use godvision_access::io::spent_log::{SharedSpentLog, SpentLog};
+use godvision_access::pass::PassVerifier;
+use godvision_access::relay::RelayRegistry;
+use godvision_access::spent::{MemorySpent, SpentStore};
+use godvision_access::{AccessControl, RuleSet};
+use godvision_core::bus::{ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target};
+use godvision_core::driver::archive::Archive;
+use godvision_core::journal::{BoxFuture, Entry, Journal, Level};
+use godvision_core::signal::door::{Decision, DoorState, Indication};
+use godvision_core::signal::media::StreamState;
+use godvision_core::site::{SiteDocument, SiteErrors};
+use godvision_core::{Clock, Name, Secret, SystemClock, WallTime};
+use godvision_ftp::archive::folder::{FolderArchive, Placing};
+use godvision_ftp::archive::ftp::{FtpArchive, FtpOptions};
+use godvision_ftp::archive::url::FtpUrl;
+use godvision_ftp::clip::RecordMode;
+use godvision_ftp::index::{self, ClipRecord};
+use godvision_ftp::io::spool::{Spool, SpoolEvent, SpoolOptions};
+use godvision_ftp::recorder::{ArchiverUnit, RecordSwitches, RecorderUnit, journal_entry};
+use godvision_ftp::spool::ClipId;
+use godvision_rtsp::CameraUnit;
+use godvision_vision::sensors::{MotionUnit, QrUnit};
+
+use crate::board::Board;
+use crate::metrics;
+use crate::persons;
+use crate::site::{ARCHIVE_SECRET, PERSONS_FILE, RULES_FILE};
+use crate::store::{Store, Switch};
+use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
+use crate::web::system::{Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError};
+
+/// The folder of clips that are not yet archived, in the data folder.
+const SPOOL_FOLDER: &str = "spool";
+/// The default archive, in the data folder.
+const ARCHIVE_FOLDER: &str = "archive";
+/// The count of used passes, in the data folder.
+const SPENT_FILE: &str = "spent.log";
+
+/// What the units share.
+#[derive(Clone)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    board: Board,
+    live: LiveHub,
+    access: SharedAccess,
+    spool: Arc<Spool>,
+    switches: RecordSwitches,
+}
+
+impl Shared {
+    fn new(access: AccessControl, spool: Arc<Spool>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            live: LiveHub::new(LiveLimits::default(), Arc::clone(&clock)),
+            board: Board::default(),
+            access: SharedAccess::new(access),
+            switches: RecordSwitches::default(),
+            spool,
+            clock,
+        }
+    }
+}
+
+/// All units, and the doors that theirs will make.
+fn registry(shared: &Shared, spent: Arc<dyn SpentStore>, archive: Arc<dyn Archive>) -> (Registry, Doors) {
+    let doors_unit = DoorUnit::new(shared.access.clone(), spent, RelayRegistry::standard(Arc::clone(&shared.clock)));
+    let doors = doors_unit.doors();
+    let registry = Registry::new()
+        .with(CameraUnit::default())
+        .with(MotionUnit::default())
+        .with(QrUnit::default())
+        .with(doors_unit)
+        .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
+        .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
+        .with(LiveUnit::new(shared.live.clone()))
+        .with(shared.board.unit());
+    (registry, doors)
+}
+
+/// Checks `document` against all units without opening anything of a site. Any secret it names counts as known.
+///
+/// # Errors
+/// Everything that is wrong with it, or that there is no place for a scratch folder.
+pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> {
+    let scratch = tempfile::tempdir().context("a check needs a temporary folder")?;
+    let rules = RuleSet::default().compile()?;
+    let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::default(), rules };
+    let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
+    let shared = Shared::new(access, spool, SystemClock::shared());
+    let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
+    let (registry, _) = registry(&shared, Arc::new(MemorySpent::default()), archive);
+    let mut document = document.clone();
+    // What a secret holds is checked where it is put into the store; here any address will do.
+    for component in &mut document.components {
+        let stand_in = match component.unit.as_str() {
+            "door" => "simulated://",
+            _ => "rtsp://192.0.2.1/",
+        };
+        let named: Vec<String> = component.params.secret_names().map(|(key, _)| key.to_owned()).collect();
+        for key in named {
+            let line = component.params.line(&key);
+            component.params.set(&key, godvision_core::bus::ParamValue::Secret(stand_in.into()), line);
+        }
+    }
+    Ok(Host::new(HostOptions::default(), registry).check(&document))
+}
+
+/// Opens the archive at `address`: `ftp://`, `ftps://`, or a folder, which is taken from `base` if it is relative.
+///
+/// # Errors
+/// If it is none of these, with what to write.
+pub fn open_archive(address: &Secret, base: &Path) -> anyhow::Result<Arc<dyn Archive>> {
+    let text = address.expose();
+    if text.starts_with("ftp://") || text.starts_with("ftps://") {
+        let url: FtpUrl = text.parse()?;
+        return Ok(Arc::new(FtpArchive::new(FtpOptions::new(url))?));
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(anyhow!("{scheme}:// is no archive: write ftp://, ftps:// or a folder's path"));
+    }
+    Ok(Arc::new(FolderArchive::new(base.join(text), Placing::Link)))
+}
+
+/// The opened parts of a site, before there is a graph.
+pub struct Parts {
+    store: Store,
+    data: PathBuf,
+    shared: Shared,
+    recovered: Vec<SpoolEvent>,
+}
+
+impl Parts {
+    /// Opens the site in `data`: persons, rules, spool. Passes are believed if `passes` knows their key.
+    ///
+    /// # Errors
+    /// If a file in it cannot be read or is refused.
+    pub async fn open(data: &Path, store: Store, passes: PassVerifier) -> anyhow::Result<Self> {
+        let access = read_access(data, &store, passes).await?;
+        let (spool, recovered) = Spool::open(data.join(SPOOL_FOLDER), SpoolOptions::default())?;
+        let shared = Shared::new(access, Arc::new(spool), SystemClock::shared());
+        Ok(Self { store, data: data.to_owned(), shared, recovered })
+    }
+}
+
+/// Persons and rules of the site in `data`. Without a persons document nobody is known; without rules, the default ones
+/// are written.
+async fn read_access(data: &Path, store: &Store, passes: PassVerifier) -> anyhow::Result<AccessControl> {
+    let read = |name: &str| {
+        let path = data.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(anyhow!(error).context(format!("cannot read {}", path.display()))),
+        }
+    };
+    let rules = match read(RULES_FILE)? {
+        Some(text) => text,
+        None => {
+            let path = data.join(RULES_FILE);
+            std::fs::write(&path, persons::DEFAULT_RULES)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            persons::DEFAULT_RULES.to_owned()
+        }
+    };
+    let rules = RuleSet::parse(&rules).and_then(|rules| rules.compile());
+    let rules = rules.with_context(|| format!("{RULES_FILE} is refused"))?;
+    let mut directory = Directory::new(persons::salt(store).await?);
+    if let Some(text) = read(PERSONS_FILE)? {
+        persons::read(&text, &mut directory).with_context(|| format!("{PERSONS_FILE} is refused"))?;
+    }
+    Ok(AccessControl { directory, passes, rules })
+}
+
+/// A running site.
+pub struct Wiring {
+    running: Arc<Running>,
+}
+
+struct Running {
+    host: Host,
+    document: SiteDocument,
+    store: Store,
+    shared: Shared,
+    doors: Doors,
+    archive: Arc<dyn Archive>,
+    started: WallTime,
+}
+
+impl Wiring {
+    /// Starts `document`, with the switches as people left them.
+    ///
+    /// # Errors
+    /// [`SiteErrors`] if the document is refused; others if a part cannot be opened.
+    pub async fn start(parts: Parts, document: &SiteDocument) -> anyhow::Result<Self> {
+        let Parts { store, data, shared, recovered } = parts;
+        let address = store.secrets().get(ARCHIVE_SECRET).await?;
+        let archive = open_archive(&address.unwrap_or_else(|| ARCHIVE_FOLDER.into()), &data)?;
+        let spent: Arc<dyn SpentStore> = Arc::new(SharedSpentLog::from(SpentLog::open(&data.join(SPENT_FILE))?));
+        let (registry, doors) = registry(&shared, spent, Arc::clone(&archive));
+        let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
+        let options = HostOptions {
+            clock: Arc::clone(&shared.clock),
+            journal: Arc::clone(&journal),
+            secrets: secrets_of(document, &store).await?,
+            ..HostOptions::default()
+        };
+        let now = shared.clock.now();
+        for event in &recovered {
+            journal.append(journal_entry(event, now, &Name::new(SPOOL_FOLDER)?)).await?;
+        }
+        let text = format!("the site was started with {} components", document.components.len());
+        journal.append(Entry::new(now, document.site.clone(), Level::Info, "site.started", text)).await?;
+        let host = Host::new(options, registry);
+        let document = document.clone();
+        let running = Arc::new(Running { host, document, store, shared, doors, archive, started: now.wall });
+        // Recording is switched before anything runs, so that a switch that is off stays off.
+        for camera in running.names_of("camera") {
+            if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
+                running.record(&camera, false);
+            }
+        }
+        running.host.apply(&running.document).await.map_err(|error| match error {
+            HostError::Site(errors) => anyhow!(errors),
+            other => anyhow!(other),
+        })?;
+        for camera in running.names_of("camera") {
+            if running.store.settings().switch(&camera, Switch::Detection).await? == Some(false) {
+                running.detect(&camera, false).await?;
+            }
+        }
+        Ok(Self { running })
+    }
+
+    /// What the pages ask.
+    pub fn system(&self) -> Arc<dyn System> {
+        Arc::clone(&self.running) as Arc<dyn System>
+    }
+
+    /// The store of users, sessions, secrets and the journal.
+    pub fn store(&self) -> &Store {
+        &self.running.store
+    }
+
+    /// The live views.
+    pub fn live(&self) -> &LiveHub {
+        &self.running.shared.live
+    }
+
+    /// Drains the graph in the direction of the data, so that open clips are finished, and closes the store.
+    pub async fn shutdown(self) {
+        self.running.host.shutdown().await;
+        let (now, site) = (self.running.shared.clock.now(), self.running.document.site.clone());
+        let entry = Entry::new(now, site, Level::Info, "site.stopped", "the site was stopped");
+        if let Err(error) = self.running.store.journal().append(entry).await {
+            tracing::warn!(%error, "the journal does not say that the site was stopped");
+        }
+        self.running.store.close().await;
+    }
+}
+
+/// The secrets that `document` names, read once: components are made without waiting.
+async fn secrets_of(document: &SiteDocument, store: &Store) -> anyhow::Result<SecretSource> {
+    let mut known = BTreeMap::new();
+    for (_, name) in document.components.iter().flat_map(|component| component.params.secret_names()) {
+        if let Some(secret) = store.secrets().get(name).await? {
+            known.insert(name.to_owned(), secret);
+        }
+    }
+    Ok(Arc::new(move |name| known.get(name).cloned()))
+}
+
+impl Running {
+    /// Components of a unit, in the order of the document.
+    fn names_of(&self, unit: &str) -> Vec<Name> {
+        let of_unit = self.document.components.iter().filter(|component| component.unit == unit);
+        of_unit.map(|component| component.name.clone()).collect()
+    }
+
+    /// Components of a unit that `camera` is linked to.
+    fn fed_by(&self, camera: &Name, unit: &str) -> Vec<Name> {
+        let mut names = self.names_of(unit);
+        let links = &self.document.links;
+        names.retain(|name| links.iter().any(|link| link.from.component == *camera && link.to.component == *name));
+        names
+    }
+
+    fn record(&self, camera: &Name, on: bool) {
+        let mode = if on { RecordMode::OnMotion } else { RecordMode::Off };
+        for recorder in self.fed_by(camera, "recorder") {
+            self.shared.switches.set(&recorder, mode);
+        }
+    }
+
+    async fn detect(&self, camera: &Name, on: bool) -> Result<(), SystemError> {
+        let control = if on { Control::Start } else { Control::Drain };
+        for detector in self.fed_by(camera, "motion") {
+            let done = self.host.control(&Target::Named(detector), control).await;
+            done.map_err(|error| SystemError::Unavailable { detail: error.to_string() })?;
+        }
+        Ok(())
+    }
+
+    fn is_on(&self, component: &Name) -> bool {
+        self.host.component(component).is_some_and(|status| status.state != ComponentState::Stopped)
+    }
+
+    fn camera(&self, name: &Name) -> Camera {
+        let status = self.shared.board.stream(name);
+        let detectors = self.fed_by(name, "motion");
+        let recorders = self.fed_by(name, "recorder");
+        let newest = self.shared.spool.index().list(&index::ClipQuery {
+            camera: Some(name.clone()),
+            limit: 1,
+            ..index::ClipQuery::default()
+        });
+        Camera {
+            id: name.clone(),
+            title: name.to_string(),
+            state: status.as_ref().map_or(StreamState::Connecting, |status| status.state),
+            since: status.as_ref().map_or(self.started, |status| status.at.wall),
+            code: status.as_ref().and_then(|status| status.code),
+            detail: status.as_ref().map(|status| status.detail.clone()).unwrap_or_default(),
+            format: status.and_then(|status| status.format),
+            detection: detectors.iter().any(|detector| self.is_on(detector)),
+            archive: recorders.iter().any(|it| self.shared.switches.get(it) != Some(RecordMode::Off)),
+            is_recording: newest.first().is_some_and(|clip| clip.state == index::ClipState::Recording),
+            counters: self.host.component(name).map(|status| status.counts).unwrap_or_default(),
+        }
+    }
+
+    fn door(&self, name: &Name) -> Door {
+        let view = self.doors.get(name);
+        let last = view.as_ref().and_then(|view| view.last.as_ref());
+        Door {
+            id: name.clone(),
+            title: name.to_string(),
+            state: last.map_or(DoorState::Unknown, |event| event.state),
+            since: last.map_or(self.started, |event| event.at.wall),
+            indication: last.map_or(Indication::Ready, |event| event.indication),
+            open_for: last.and_then(|event| event.open_for),
+            detail: last.map(|event| event.detail.clone()).unwrap_or_default(),
+            decisions: view.map(|view| view.decisions).unwrap_or_default(),
+        }
+    }
+}
+
+fn clip(record: ClipRecord) -> Clip {
+    let info = record.info;
+    Clip {
+        state: match record.state {
+            index::ClipState::Recording => ClipState::Recording,
+            index::ClipState::Waiting => ClipState::Waiting,
+            index::ClipState::Uploading { bytes } => {
+                let percent = bytes.saturating_mul(100) / info.bytes.max(1);
+                ClipState::Uploading { percent: u8::try_from(percent).unwrap_or(100).min(100) }
+            }
+            index::ClipState::Archived => ClipState::Archived,
+            index::ClipState::Parked { why } => ClipState::Parked { why },
+        },
+        motion_after: info.motions.first().map(|motion| {
+            let micros = motion.started.wall.as_unix_micros() - info.started.as_unix_micros();
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        }),
+        frames: info.frames,
+        id: info.id.to_string(),
+        camera: info.camera,
+        from: info.started,
+        duration: info.duration,
+        size_bytes: info.bytes,
+        cause: info.opened_by.code().to_owned(),
+    }
+}
+
+struct OpenClip(index::ClipReader);
+
+impl ClipReader for OpenClip {
+    fn size_bytes(&self) -> u64 {
+        self.0.info().bytes
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SystemError>> {
+        Box::pin(async move {
+            self.0.read(range).await.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+}
+
+impl System for Running {
+    fn cameras(&self) -> Vec<Camera> {
+        self.names_of("camera").iter().map(|name| self.camera(name)).collect()
+    }
+
+    fn set_switch<'a>(&'a self, camera: &'a Name, switch: Switch, on: bool) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            match switch {
+                Switch::Archive => self.record(camera, on),
+                Switch::Detection => self.detect(camera, on).await?,
+            }
+            Ok(())
+        })
+    }
+
+    fn clips(&self, query: ClipQuery) -> BoxFuture<'_, Result<Vec<Clip>, SystemError>> {
+        Box::pin(async move {
+            let before = match &query.before {
+                Some(id) => {
+                    let missing = |_| SystemError::NotFound { what: "clip", id: id.clone() };
+                    Some(ClipId::parse(id).map_err(missing)?)
+                }
+                None => None,
+            };
+            let ClipQuery { camera, from, to, limit, .. } = query;
+            let query = index::ClipQuery { camera, from, to, before, limit };
+            Ok(self.shared.spool.index().list(&query).into_iter().map(clip).collect())
+        })
+    }
+
+    fn open_clip<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Arc<dyn ClipReader>, SystemError>> {
+        Box::pin(async move {
+            let missing = |_| SystemError::NotFound { what: "clip", id: id.to_owned() };
+            let parsed = ClipId::parse(id).map_err(missing)?;
+            let reader = self.shared.spool.index().open(&parsed, Some(Arc::clone(&self.archive))).map_err(missing)?;
+            Ok(Arc::new(OpenClip(reader)) as Arc<dyn ClipReader>)
+        })
+    }
+
+    fn doors(&self) -> Vec<Door> {
+        self.names_of("door").iter().map(|name| self.door(name)).collect()
+    }
+
+    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>> {
+        Box::pin(async move {
+            let now = self.shared.clock.now();
+            let opened = self.doors.open(door, operator, now).await;
+            opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+
+    fn health(&self) -> Vec<Health> {
+        let components = self.host.status().into_iter().map(|status| {
+            let is_well = !matches!(status.state, ComponentState::Failed | ComponentState::BackingOff);
+            let detail = status.last_fault.filter(|_| !is_well).unwrap_or_default();
+            Health { component: status.name.to_string(), is_well, detail }
+        });
+        let cameras = self.cameras().into_iter().filter(|camera| camera.state != StreamState::Online).map(|camera| {
+            let detail = format!("{} {}", camera.state, camera.detail).trim_end().to_owned();
+            Health { component: camera.id.to_string(), is_well: false, detail }
+        });
+        let mut health: BTreeMap<String, Health> = BTreeMap::new();
+        for part in components.chain(cameras) {
+            health.insert(part.component.clone(), part);
+        }
+        let parked = self.shared.spool.index().tally().parked;
+        if parked > 0 {
+            let detail = format!("the archive does not take {parked} clips: see the journal");
+            health.insert("archive".into(), Health { component: "archive".into(), is_well: false, detail });
+        }
+        health.into_values().collect()
+    }
+
+    fn metrics(&self) -> String {
+        metrics::prometheus(&self.host.status())
+    }
+}
