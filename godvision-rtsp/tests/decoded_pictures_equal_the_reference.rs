@@ -30,6 +30,9 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 fn backends() -> Vec<Backend> {
+    #[cfg(feature = "ffmpeg")]
+    return vec![Backend::Rust, Backend::Ffmpeg];
+    #[cfg(not(feature = "ffmpeg"))]
     vec![Backend::Rust]
 }
 
@@ -89,14 +92,16 @@ fn a_picture_carries_the_sequence_and_time_of_its_own_packet() {
 #[test]
 fn a_stream_without_reordering_has_no_delay() {
     let packets = coded::packets(Codec::H264, &coded::h264(160, 96, 12, 6));
-    let mut decoder =
-        decode::open(&packets[0].format, DecodeOptions { backend: Backend::Rust, ..Default::default() }).unwrap();
-    for packet in &packets {
-        let mut pictures = Vec::new();
-        decoder.decode(packet, &mut pictures).unwrap();
-        assert_eq!(pictures.iter().map(|picture| picture.sequence).collect::<Vec<_>>(), [packet.sequence]);
-        assert!(pictures[0].chroma.is_none());
-        assert_eq!((pictures[0].luma.width, pictures[0].luma.height), (160, 96));
+    for backend in backends() {
+        let mut decoder = decode::open(&packets[0].format, DecodeOptions { backend, ..Default::default() }).unwrap();
+        for packet in &packets {
+            let mut pictures = Vec::new();
+            decoder.decode(packet, &mut pictures).unwrap();
+            let sequences: Vec<_> = pictures.iter().map(|picture| picture.sequence).collect();
+            assert_eq!(sequences, [packet.sequence], "{backend:?}");
+            assert!(pictures[0].chroma.is_none());
+            assert_eq!((pictures[0].luma.width, pictures[0].luma.height), (160, 96));
+        }
     }
 }
 

@@ -276,3 +276,79 @@ impl Decoder for Gate {
         self.counters
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Panics or fails on packets that say so, and counts how often it was made.
+    struct Moody;
+
+    impl Engine for Moody {
+        fn parameter_sets(&mut self, _: &ParameterSets) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn decode(&mut self, data: &Bytes, _: FrameKind, tag: Tag, out: &mut Vec<Decoded>) -> Result<(), Failure> {
+            let order = tag.sequence as i64;
+            let luma = Plane::new(1, 1, 1, Bytes::from_static(&[0])).unwrap();
+            out.push(Decoded { tag, order, starts_sequence: false, luma, chroma: None });
+            match data.get(4..) {
+                Some(b"!panic") => panic!("as told"),
+                Some(b"!wrong") => Err(Failure::Damaged("as told".to_owned())),
+                _ => Ok(()),
+            }
+        }
+
+        fn drain(&mut self, _: &mut Vec<Decoded>) {
+            panic!("also while draining")
+        }
+    }
+
+    fn packet(sequence: u64, kind: FrameKind, unit: &[u8]) -> Packet {
+        // Without a sequence parameter set the stated depth is unknown; the record is one that lists none.
+        let config = Bytes::from_static(&[1, 66, 0, 30, 0xff, 0xe0, 0]);
+        let format = VideoFormat { codec: Codec::H264, width: 16, height: 16, codec_name: String::new(), config };
+        let mut data = (unit.len() as u32).to_be_bytes().to_vec();
+        data.extend(unit);
+        Packet {
+            source: "camera".parse().unwrap(),
+            format: Arc::new(format),
+            sequence,
+            session: 1,
+            pts_ticks: 0,
+            at: Stamp::default(),
+            kind,
+            lost_before: 0,
+            data: data.into(),
+        }
+    }
+
+    #[test]
+    fn a_backend_that_panics_is_replaced_and_gives_no_half_picture() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&made);
+        let make: Make = Box::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Box::new(Moody)
+        });
+        let mut gate = Gate::new(Codec::H264, Frames::All, make);
+        let mut pictures = Vec::new();
+        let (key, delta) = (FrameKind::Key, FrameKind::Delta);
+        assert_eq!(gate.decode(&packet(0, key, b"\x65fine"), &mut pictures), Ok(()));
+        let error = gate.decode(&packet(1, delta, b"!panic"), &mut pictures);
+        assert_eq!(error, Err(DecodeError::Panicked { sequence: 1 }));
+        assert_eq!(gate.decode(&packet(2, delta, b"\x41fine"), &mut pictures), Ok(()), "waits for a key frame");
+        assert_eq!(gate.decode(&packet(3, key, b"\x65fine"), &mut pictures), Ok(()));
+        let error = gate.decode(&packet(4, delta, b"!wrong"), &mut pictures);
+        assert!(matches!(error, Err(DecodeError::Damaged { sequence: 4, .. })));
+        assert_eq!(gate.decode(&packet(5, key, b"\x65fine"), &mut pictures), Ok(()));
+        gate.finish(&mut pictures);
+        assert_eq!(pictures.iter().map(|picture| picture.sequence).collect::<Vec<_>>(), [0, 3, 5]);
+        assert_eq!(made.load(Ordering::SeqCst), 3);
+        let counters = gate.counters();
+        assert_eq!((counters.pictures, counters.waited, counters.errors), (3, 1, 2));
+    }
+}

@@ -21,10 +21,8 @@ pub(super) struct H265 {
 impl H265 {
     pub(super) fn new(keep_chroma: bool) -> Self {
         let side = u64::from(SIDE_PIXELS_MAX);
-        let mut limits = DecodeLimits::default();
-        limits.max_picture_pixels = side * side;
-        // The crate's estimate for 8192x8192 in 16 bits.
-        limits.max_picture_memory_bytes = 1 << 30;
+        // 1 GiB is the crate's estimate for 8192x8192 in 16 bits.
+        let limits = DecodeLimits { max_picture_pixels: side * side, max_picture_memory_bytes: 1 << 30 };
         Self { decoder: Decoder::with_limits(limits), keep_chroma }
     }
 

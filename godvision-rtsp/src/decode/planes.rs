@@ -12,14 +12,17 @@ pub(super) fn plane(width: usize, height: usize, samples: Vec<u8>) -> Option<Pla
 }
 
 /// The upper 8 bits of samples of `bits` bits.
-#[cfg(any(feature = "h264", feature = "h265"))]
+#[cfg(any(feature = "h264", feature = "h265", feature = "ffmpeg"))]
 pub(super) fn narrow(samples: impl Iterator<Item = u16>, bits: u8) -> Vec<u8> {
     let shift = u32::from(bits.saturating_sub(8)).min(8);
     samples.map(|sample| (sample >> shift).min(255) as u8).collect()
 }
 
 /// How a chroma plane is sampled against luma.
-#[cfg_attr(not(any(feature = "h264", feature = "h265")), expect(dead_code, reason = "used by some backends only"))]
+#[cfg_attr(
+    not(any(feature = "h264", feature = "h265", feature = "ffmpeg")),
+    expect(dead_code, reason = "used by some backends only")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sampling {
     /// Half width, half height.
@@ -132,7 +135,7 @@ mod tests {
         assert!(chroma(4, 4, Sampling::Full, vec![1; 3]).is_none(), "too few samples");
     }
 
-    #[cfg(any(feature = "h264", feature = "h265"))]
+    #[cfg(any(feature = "h264", feature = "h265", feature = "ffmpeg"))]
     #[test]
     fn ten_bits_lose_their_lowest_two() {
         assert_eq!(narrow([0, 3, 4, 1023].into_iter(), 10), [0, 0, 1, 255]);

@@ -414,3 +414,137 @@ fn choose_transport(list: &str) -> Option<Transport> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use godvision_core::Secret;
+    use godvision_core::signal::media::Codec;
+
+    struct OneMount;
+
+    impl Directory for OneMount {
+        fn find(&self, path: &str) -> Found {
+            let config = Bytes::from_static(&[1, 66, 0xc0, 30, 0xff, 0xe1, 0, 2, 0x67, 66, 1, 0, 2, 0x68, 1]);
+            let format = VideoFormat { codec: Codec::H264, width: 2, height: 2, codec_name: String::new(), config };
+            match path {
+                "/yard" => Found::Ready(Arc::new(format)),
+                "/soon" => Found::NotYet,
+                "/full" => Found::Full,
+                _ => Found::Nothing,
+            }
+        }
+    }
+
+    fn rules(users: Vec<User>) -> Rules {
+        Rules { realm: "gv".to_owned(), users, session_timeout: Duration::from_secs(60) }
+    }
+
+    fn conversation() -> Conversation {
+        Conversation::new("127.0.0.1:554".parse().unwrap(), [7; 32], MonoTime::ZERO)
+    }
+
+    fn ask(it: &mut Conversation, rules: &Rules, now: MonoTime, text: &str) -> (u16, String, Step) {
+        let (used, step) = it.receive(text.as_bytes(), rules, &OneMount, now).expect("a whole request");
+        assert_eq!(used, text.len());
+        let bytes = match &step {
+            Step::Reply(bytes) | Step::ReplyAndClose(bytes) | Step::Leave(bytes) => bytes.clone(),
+            _ => b"RTSP/1.0 100 -".to_vec(),
+        };
+        let text = String::from_utf8(bytes).unwrap();
+        (text[9..12].parse().unwrap(), text, step)
+    }
+
+    fn digest(nonce: &str, password: &str) -> String {
+        use sha2::{Digest as _, Sha256};
+        let hash = |text: String| digest::hex(&Sha256::digest(text));
+        let (a1, a2) = (hash(format!("ada:gv:{password}")), hash("DESCRIBE:rtsp://h/yard".to_owned()));
+        let response = hash(format!("{a1}:{nonce}:00000001:c:auth:{a2}"));
+        format!(
+            "DESCRIBE rtsp://h/yard RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Digest username=\"ada\", realm=\"gv\", \
+             nonce=\"{nonce}\", uri=\"rtsp://h/yard\", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=\"c\", \
+             response=\"{response}\"\r\n\r\n"
+        )
+    }
+
+    #[test]
+    fn a_nonce_is_asked_for_anew_when_it_is_old_and_guesses_end_the_connection() {
+        let rules = rules(vec![User::new("ada", Secret::from("secret"))]);
+        let mut it = conversation();
+        let nonce = it.nonce.clone();
+        let (status, text, _) =
+            ask(&mut it, &rules, MonoTime::ZERO, "DESCRIBE rtsp://h/yard RTSP/1.0\r\nCSeq: 9\r\n\r\n");
+        assert_eq!(status, 401);
+        let (sha, md5) = (text.find("algorithm=SHA-256").unwrap(), text.find("algorithm=MD5").unwrap());
+        assert!(sha < md5 && text.contains("CSeq: 9\r\n"), "the strongest comes first, MD5 last: {text}");
+        assert_eq!(ask(&mut it, &rules, MonoTime::ZERO, &digest(&nonce, "secret")).0, 200);
+        let late = MonoTime::ZERO + NONCE_LIFETIME + Duration::from_secs(1);
+        let (status, text, _) = ask(&mut it, &rules, late, &digest(&nonce, "secret"));
+        assert!(status == 401 && text.contains("stale=true"), "{text}");
+        assert_ne!(it.nonce, nonce);
+        let fresh = it.nonce.clone();
+        assert_eq!(ask(&mut it, &rules, late, &digest(&fresh, "secret")).0, 200);
+        for guess in 1..=AUTH_FAILURES_MAX {
+            let (status, _, step) = ask(&mut it, &rules, late, &digest(&fresh, "guess"));
+            assert_eq!(status, 401);
+            assert_eq!(matches!(step, Step::ReplyAndClose(_)), guess == AUTH_FAILURES_MAX, "guess {guess}");
+        }
+    }
+
+    #[test]
+    fn a_session_goes_its_way_and_only_its_way() {
+        let rules = rules(Vec::new());
+        let mut it = conversation();
+        let now = MonoTime::ZERO;
+        let line = |method: &str, path: &str, more: &str| {
+            format!("{method} rtsp://u:p@h:8554{path} RTSP/1.0\r\nCSeq: 1\r\n{more}\r\n")
+        };
+        for (path, status) in [("/yard", 200), ("/soon", 503), ("/full", 453), ("/none", 404)] {
+            assert_eq!(ask(&mut it, &rules, now, &line("DESCRIBE", path, "")).0, status, "{path}");
+        }
+        let text = ask(&mut it, &rules, now, &line("DESCRIBE", "/yard/?x=1", "")).1;
+        assert!(text.contains("Content-Base: rtsp://h:8554/yard/\r\n"), "no user information comes back: {text}");
+        assert!(text.contains("profile-level-id=42c01e;sprop-parameter-sets=Z0I=,aAE="), "{text}");
+        let udp = "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n";
+        let (_, _, step) = ask(&mut it, &rules, now, &line("SETUP", "/yard/track0", udp));
+        assert_eq!(step, Step::OpenUdp { client: [5000, 5001] });
+        let refused = String::from_utf8(it.udp_opened(None, &rules)).unwrap();
+        assert!(refused.starts_with("RTSP/1.0 461"), "{refused}");
+        assert!(it.session().is_none());
+        // A list: multicast is passed over.
+        let list = "Transport: RTP/AVP;multicast,RTP/AVP/TCP;unicast;interleaved=4-5\r\n";
+        let (_, text, _) = ask(&mut it, &rules, now, &line("SETUP", "/yard/track0", list));
+        assert!(text.contains("interleaved=4-5") && text.contains(";timeout=60\r\n"), "{text}");
+        assert_eq!(ask(&mut it, &rules, now, &line("PLAY", "/yard", "Session: wrong\r\n")).0, 454);
+        let session = format!("Session: {};x\r\n", it.session_id);
+        assert_eq!(ask(&mut it, &rules, now, &line("PLAY", "/yard", &session)).2, Step::Join);
+        let playing = String::from_utf8(it.joined(Ok((77, Some(99))))).unwrap();
+        assert!(playing.contains("RTP-Info: url=rtsp://h:8554/yard/track0;seq=77;rtptime=99\r\n"), "{playing}");
+        assert_eq!(ask(&mut it, &rules, now, &line("SETUP", "/yard", list)).0, 455);
+        assert_eq!(ask(&mut it, &rules, now, &line("PLAY", "/yard", &session)).0, 200, "PLAY again is a keep-alive");
+        assert!(!it.is_expired(&rules, now + Duration::from_secs(59)));
+        assert!(it.is_expired(&rules, now + Duration::from_secs(60)));
+        let (status, _, step) = ask(&mut it, &rules, now, &line("TEARDOWN", "/yard", &session));
+        assert!(status == 200 && matches!(step, Step::Leave(_)));
+        assert!(it.session().is_none());
+    }
+
+    #[test]
+    fn the_mount_is_found_in_what_clients_write() {
+        for url in [
+            "rtsp://h/a/b",
+            "rtsp://h:1/a/b/",
+            "rtsp://u:p@h/a/b/track0",
+            "/a/b?x=y",
+            "rtsp://h/a/b/track0?x",
+            "/a/b//",
+        ] {
+            assert_eq!(mount_path(url), "/a/b", "{url}");
+        }
+        for url in ["", "*", "rtsp://h", "rtsp://h/", "/"] {
+            assert!(matches!(mount_path(url), "" | "*"), "{url}");
+        }
+        assert_eq!(mount_path("/mytrack0"), "/mytrack0");
+    }
+}

@@ -237,3 +237,62 @@ const AC_CHROMA_VALUES: [u8; 162] = [
     0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda,
     0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers of an image; the scan is four bytes.
+    fn image(width: u16, height: u16, sampling: u8, more: &[u8]) -> Vec<u8> {
+        let mut image = vec![0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2];
+        for table in [0, 1] {
+            image.extend([0xff, 0xdb, 0, 67, table]);
+            image.extend([table + 1; 64]);
+        }
+        image.extend(more);
+        image.extend([0xff, 0xff, 0xc0, 0, 17, 8]);
+        image.extend(height.to_be_bytes());
+        image.extend(width.to_be_bytes());
+        image.extend([3, 1, sampling, 0, 2, 0x11, 1, 3, 0x11, 1]);
+        image.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0, 1, 2, 3, 4, 0xff, 0xd9, 0, 0]);
+        image
+    }
+
+    fn parse(image: Vec<u8>) -> Result<JpegScan, JpegError> {
+        JpegScan::parse(&Bytes::from(image))
+    }
+
+    #[test]
+    fn headers_tell_size_sampling_tables_and_restarts() {
+        let scan = parse(image(641, 480, 0x22, &[])).unwrap();
+        assert_eq!(&scan.data[..], [1, 2, 3, 4], "without what follows the scan");
+        let first = scan.header(0);
+        assert_eq!(first[..12], [0, 0, 0, 0, 1, 255, 81, 60, 0, 0, 0, 128]);
+        assert_eq!((first[12], first[12 + 64], first.len()), (1, 2, 140));
+        assert_eq!(scan.header(0x01_02_03), [0, 1, 2, 3, 1, 255, 81, 60]);
+        let scan = parse(image(16, 16, 0x21, &[0xff, 0xdd, 0, 4, 0, 9])).unwrap();
+        assert_eq!(scan.header(5), [0, 0, 0, 5, 64, 255, 2, 2, 0, 9, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn what_rfc_2435_cannot_carry_is_refused_with_the_reason() {
+        assert_eq!(parse(image(2041, 16, 0x22, &[])), Err(JpegError::Size { width: 2041, height: 16 }));
+        assert_eq!(parse(image(16, 0, 0x22, &[])), Err(JpegError::Size { width: 16, height: 0 }));
+        assert_eq!(parse(image(16, 16, 0x11, &[])), Err(JpegError::Coding));
+        assert_eq!(parse(image(16, 16, 0x22, &[0xff, 0xc2, 0, 2])), Err(JpegError::Coding), "progressive");
+        let mut table = vec![0xff, 0xc4, 0, 20, 0, 1];
+        table.extend([0; 15]);
+        table.push(5);
+        assert_eq!(parse(image(16, 16, 0x22, &table)), Err(JpegError::HuffmanTables));
+    }
+
+    #[test]
+    fn damaged_images_are_refused() {
+        let whole = image(16, 16, 0x22, &[]);
+        let scan_at = whole.len() - 8;
+        for cut in 0..scan_at {
+            assert!(parse(whole[..cut].to_vec()).is_err(), "cut at {cut}");
+        }
+        assert!(parse(vec![0xff; 4000]).is_err());
+    }
+}

@@ -217,3 +217,68 @@ fn access_units(codec: Codec, file: &[u8]) -> Vec<Vec<&[u8]>> {
     }
     pictures
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use godvision_core::time::{MonoTime, WallTime};
+
+    // Constrained Baseline, 16x16, picture order count type 2; then a picture parameter set.
+    const SPS: [u8; 7] = [0x67, 0x42, 0xc0, 0x0a, 0xda, 0x7b, 0x40];
+    const PPS: [u8; 3] = [0x68, 0xce, 0x38];
+
+    fn annex_b(units: &[&[u8]]) -> Vec<u8> {
+        units.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect()
+    }
+
+    fn player(units: &[&[u8]], rate: f64) -> Result<FilePlayer, PlayerError> {
+        FilePlayer::from_annex_b("a/b".parse().unwrap(), Codec::H264, &annex_b(units), rate)
+    }
+
+    #[test]
+    fn slices_are_grouped_into_pictures() {
+        let units: [&[u8]; 9] = [
+            &[0x41, 0x80], // before the first key frame
+            &SPS,
+            &PPS,
+            &[0x65, 0x80, 1],
+            &[0x65, 0x40, 2], // its second slice
+            &[0x06, 1],       // SEI of the next picture
+            &[0x41, 0x80, 3],
+            &[0x09, 0xf0], // delimiters are left out
+            &[0x41, 0x80, 4],
+        ];
+        let player = player(&units, 10.0).unwrap();
+        let data: Vec<_> = (0..3).map(|n| player.packet(n, Stamp::default()).data).collect();
+        assert_eq!(player.frames(), 3);
+        assert_eq!(&data[0][..], [0, 0, 0, 3, 0x65, 0x80, 1, 0, 0, 0, 3, 0x65, 0x40, 2]);
+        assert_eq!(&data[1][..], [0, 0, 0, 2, 0x06, 1, 0, 0, 0, 3, 0x41, 0x80, 3]);
+        assert_eq!(&data[2][..], [0, 0, 0, 3, 0x41, 0x80, 4]);
+    }
+
+    #[test]
+    fn time_runs_on_over_the_end_of_the_file() {
+        let player = player(&[&SPS, &PPS, &[0x65, 0x80], &[0x41, 0x80], &[0x41, 0x81]], 15.0).unwrap();
+        assert_eq!(player.duration(), Duration::from_millis(200));
+        let start = Stamp::new(MonoTime::from_millis(5), WallTime::from_unix_seconds(100));
+        let packets: Vec<_> = (0..7).map(|number| player.packet(number, start)).collect();
+        assert!(packets.windows(2).all(|pair| pair[1].pts_ticks - pair[0].pts_ticks == 6000));
+        assert_eq!(packets[3].kind, FrameKind::Key);
+        assert_eq!(packets[3].data, packets[0].data);
+        assert_eq!(packets[6].at.mono.since(start.mono), Duration::from_millis(400));
+        assert_eq!(packets[6].at.wall.as_unix_millis(), 100_400);
+        assert_eq!(player.packet(15 * 3600 * 24 * 365, start).pts_ticks, 90_000 * 3600 * 24 * 365, "a year on");
+    }
+
+    #[test]
+    fn files_that_cannot_be_played_are_refused() {
+        assert_eq!(player(&[&[0x65, 0x80]], 10.0).unwrap_err(), PlayerError::NoKeyFrame(Codec::H264));
+        assert_eq!(player(&[], 10.0).unwrap_err(), PlayerError::NoKeyFrame(Codec::H264));
+        assert!(matches!(player(&[&SPS[..3], &PPS, &[0x65, 0x80]], 10.0), Err(PlayerError::ParameterSets(_))));
+        for rate in [0.0, -1.0, f64::NAN, FRAMES_PER_SECOND_MAX + 1.0] {
+            assert_eq!(player(&[&SPS, &PPS, &[0x65, 0x80]], rate).unwrap_err(), PlayerError::FrameRate);
+        }
+        let mjpeg = FilePlayer::from_annex_b("a".parse().unwrap(), Codec::Mjpeg, &[], 10.0);
+        assert_eq!(mjpeg.unwrap_err(), PlayerError::Codec(Codec::Mjpeg));
+    }
+}
