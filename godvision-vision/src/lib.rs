@@ -7,9 +7,11 @@ mod kernel;
 pub mod motion;
 pub mod plane;
 pub mod qr;
+#[cfg(feature = "component")]
+pub mod sensors;
 
 pub use error::Error;
-pub use motion::{MotionDetector, MotionOptions};
+pub use motion::{MotionDetector, MotionOptions, MotionStep};
 pub use plane::LumaView;
 pub use qr::{QrOptions, QrReader};
 

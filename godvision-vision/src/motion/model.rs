@@ -47,6 +47,9 @@ const SHAKE_FROM_PERCENT: usize = 2;
 /// that move keep 60 % and more; a camera shaken by two pixels keeps 0 to 20 %.
 const SHAKE_LEAVES_PERCENT: usize = 40;
 
+/// Frames after a shake during which shaking is looked for whatever the share: some shifts show little.
+const SHAKE_KEPT: u8 = 25;
+
 /// Still parts are looked for every so many frames.
 const UNCOVER_EVERY: u32 = 4;
 /// Smallest still part that is judged, in pixels.
@@ -71,6 +74,8 @@ pub(super) struct Model {
     height: usize,
     floor: u8,
     frame: u32,
+    /// Frames for which shaking is still looked for.
+    shaken: u8,
     /// The blurred picture, and the one before.
     now: Vec<u8>,
     before: Vec<u8>,
@@ -118,6 +123,7 @@ impl Model {
             height,
             floor,
             frame: 0,
+            shaken: 0,
             now: plane(),
             before: plane(),
             back: plane(),
@@ -181,7 +187,9 @@ impl Model {
             &mut self.raw,
             STEADY_WITHIN,
         );
-        if counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
+        let shaken = self.shaken;
+        self.shaken = shaken.saturating_sub(1);
+        if shaken > 0 || counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
             let left = kernel::classify_shifted(
                 self.level,
                 &self.now,
@@ -194,6 +202,10 @@ impl Model {
             );
             if left * 100 < counts.raw * SHAKE_LEAVES_PERCENT {
                 std::mem::swap(&mut self.raw, &mut self.scratch);
+                // A frame that shows little says nothing about how long the camera shakes.
+                if counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
+                    self.shaken = SHAKE_KEPT;
+                }
                 counts.raw = left;
                 counts.steady = counts.steady.min(left);
             }

@@ -1,0 +1,441 @@
+//! The bus components: unit `motion` ([`MotionUnit`]) and unit `qr` ([`QrUnit`]).
+//!
+//! Thin shells: they take pictures from their port, hand them to a [`MotionDetector`] or [`QrReader`], and send what those
+//! say. One component watches one camera.
+//!
+//! The work is done by `spawn_blocking`, which takes the detector with the picture and gives it back: looking for a code
+//! takes up to 30 ms, and a runtime's worker that is busy for so long delays every other component. A hop there and
+//! back costs some ten microseconds. A thread of its own for each camera would cost a stack and a channel more, and
+//! `block_in_place` does not work on a single-threaded runtime. If the component is stopped in the meantime, the work
+//! ends by itself and its result is dropped.
+//!
+//! **Never:** decoding, more than one picture at once, a decision about what a sighting is good for.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use godvision_core::bus::{
+    Component, Context, Delivery, Fault, Input, Kind, Output, ParamError, ParamKind, ParamSpec, ParamValue, Params,
+    Policy, PortSpec, Unit, UnitSpec,
+};
+use godvision_core::driver::BoxFuture;
+use godvision_core::journal::Level;
+use godvision_core::signal::media::Picture;
+use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Region, SceneChange, Sighting};
+use godvision_core::{MonoTime, Name};
+
+use crate::error::Error;
+use crate::motion::{MotionDetector, MotionOptions, MotionStep, SceneStep, Sensitivity, Zone};
+use crate::plane::LumaView;
+use crate::qr::{QrOptions, QrReader, engines};
+
+/// Motion reports that wait while a picture is being read.
+const MOTIONS_WAITING: usize = 8;
+
+/// How long after the last report of motion its regions are looked at.
+const MOTION_FRESH: Duration = Duration::from_secs(2);
+
+/// With motion as the alarm clock: how often a quiet picture is looked at all the same.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes motion detectors: input `pictures`, outputs `motion` and `scene`.
+#[derive(Debug)]
+pub struct MotionUnit(UnitSpec);
+
+impl Default for MotionUnit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MotionUnit {
+    /// The unit.
+    pub fn new() -> Self {
+        let options = MotionOptions::default();
+        let seconds = |duration: Duration| ParamValue::Number(duration.as_secs_f64());
+        let span = |min, max| ParamKind::Seconds { min, max };
+        let params = vec![
+            ParamSpec::with_default(
+                "sensitivity",
+                ParamKind::Choice(&["low", "normal", "high"]),
+                "normal",
+                "how little must change to count",
+            ),
+            ParamSpec::optional(
+                "zones",
+                ParamKind::Texts,
+                "`name: x,y x,y x,y` in thousandths; `!name: ...` is ignored",
+            ),
+            ParamSpec::with_default(
+                "start_after",
+                span(0.0, 10.0),
+                seconds(options.start_after),
+                "how long something must move before an event starts",
+            ),
+            ParamSpec::with_default(
+                "quiet_after",
+                span(0.1, 600.0),
+                seconds(options.quiet_after),
+                "how long nothing must move before it ends",
+            ),
+            ParamSpec::with_default(
+                "absorb_after",
+                span(10.0, 3600.0),
+                seconds(options.absorb_after),
+                "how long a thing must stand still to become background",
+            ),
+            ParamSpec::with_default("report_every", span(0.0, 10.0), 0.2, "how often a running event is reported"),
+        ];
+        Self(UnitSpec {
+            name: "motion",
+            about: "finds what moves in a fixed camera's pictures",
+            kind: Kind::Complex,
+            inputs: vec![PortSpec::input::<Picture>("pictures", Policy::Latest)],
+            outputs: vec![PortSpec::output::<Motion>("motion"), PortSpec::output::<SceneChange>("scene")],
+            params,
+        })
+    }
+}
+
+impl Unit for MotionUnit {
+    fn spec(&self) -> &UnitSpec {
+        &self.0
+    }
+
+    fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
+        let sensitivity = match params.text("sensitivity") {
+            Some("low") => Sensitivity::Low,
+            Some("high") => Sensitivity::High,
+            _ => Sensitivity::Normal,
+        };
+        let zones: Result<Vec<Zone>, Error> = params.texts("zones").iter().map(|text| text.parse()).collect();
+        let zones = zones.map_err(|error| params.error("zones", error.to_string()))?;
+        let usual = MotionOptions::default();
+        let options = MotionOptions {
+            sensitivity,
+            zones,
+            start_after: params.seconds("start_after").unwrap_or(usual.start_after),
+            quiet_after: params.seconds("quiet_after").unwrap_or(usual.quiet_after),
+            absorb_after: params.seconds("absorb_after").unwrap_or(usual.absorb_after),
+        };
+        options.check().map_err(|error| params.error("zones", error.to_string()))?;
+        let report_every = params.seconds("report_every").unwrap_or(Duration::from_millis(200));
+        Ok(Box::new(MotionSensor {
+            options,
+            report_every,
+            watched: None,
+            running: None,
+            reported: None,
+            refused: None,
+        }))
+    }
+}
+
+/// What one picture said.
+struct Seen {
+    step: Option<MotionStep>,
+    scene: Option<SceneStep>,
+    regions: Vec<Region>,
+    zones: Vec<String>,
+    share: f32,
+}
+
+struct MotionSensor {
+    options: MotionOptions,
+    report_every: Duration,
+    /// The detector, and the session of the camera it has learnt.
+    watched: Option<(MotionDetector, u32)>,
+    /// The last report of a running event.
+    running: Option<Motion>,
+    /// When that was.
+    reported: Option<MonoTime>,
+    /// The size that was refused, so that it is said once.
+    refused: Option<(usize, usize)>,
+}
+
+impl Component for MotionSensor {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let mut pictures = cx.input::<Picture>("pictures")?;
+            let motions = cx.output::<Motion>("motion")?;
+            let scenes = cx.output::<SceneChange>("scene")?;
+            loop {
+                let picture = match self.next(&mut pictures).await {
+                    Next::Picture(picture) => picture,
+                    Next::Silence => {
+                        self.end(cx, &motions);
+                        continue;
+                    }
+                    Next::End => break,
+                };
+                self.see(cx, &picture, &motions, &scenes).await?;
+            }
+            // Whoever records for a running event must not wait for an end that never comes.
+            self.end(cx, &motions);
+            Ok(())
+        })
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it is never stored")]
+enum Next {
+    Picture(Delivery<Picture>),
+    /// An event runs and no picture came for the quiet time: the camera is gone.
+    Silence,
+    End,
+}
+
+impl MotionSensor {
+    async fn next(&self, pictures: &mut Input<Picture>) -> Next {
+        let received = if self.running.is_some() {
+            match tokio::time::timeout(self.options.quiet_after, pictures.recv()).await {
+                Ok(received) => received,
+                Err(_) => return Next::Silence,
+            }
+        } else {
+            pictures.recv().await
+        };
+        received.map_or(Next::End, Next::Picture)
+    }
+
+    async fn see(
+        &mut self,
+        cx: &Context,
+        picture: &Delivery<Picture>,
+        motions: &Output<Motion>,
+        scenes: &Output<SceneChange>,
+    ) -> Result<(), Fault> {
+        let Some(mut detector) = self.detector(cx, picture).await else { return Ok(()) };
+        let shown = Picture::clone(picture);
+        let session = picture.session;
+        let work = tokio::task::spawn_blocking(move || {
+            let seen = look(&mut detector, &shown);
+            (detector, seen)
+        });
+        let (detector, seen) = work.await.map_err(|error| Fault::Restart(format!("the motion detector: {error}")))?;
+        self.watched = Some((detector, session));
+        // The size was checked and the plane comes from its own constructor; a strange one is skipped.
+        let Ok(seen) = seen else { return Ok(()) };
+        if let Some(scene) = seen.scene {
+            let change = SceneChange { source: picture.source.clone(), at: scene.at, share: scene.share };
+            scenes.send_from(picture, change);
+        }
+        let Some(step) = seen.step else { return Ok(()) };
+        let motion = Motion {
+            source: picture.source.clone(),
+            event: step.event,
+            phase: step.phase,
+            at: step.at,
+            sequence: step.sequence,
+            regions: seen.regions,
+            zones: seen.zones,
+            share: seen.share,
+        };
+        let due = self.reported.is_none_or(|last| picture.at.mono - last >= self.report_every);
+        if step.phase == MotionPhase::Ongoing && !due {
+            return Ok(());
+        }
+        self.reported = Some(picture.at.mono);
+        self.running = (step.phase != MotionPhase::Ended).then(|| motion.clone());
+        motions.send_from(picture, motion);
+        Ok(())
+    }
+
+    /// The detector for this picture: the one at hand, or a new one for a new size. A new session of the camera makes it
+    /// forget the background.
+    async fn detector(&mut self, cx: &Context, picture: &Picture) -> Option<MotionDetector> {
+        let size = (picture.luma.width, picture.luma.height);
+        if let Some((mut detector, session)) = self.watched.take().filter(|(detector, _)| detector.size() == size) {
+            if session != picture.session {
+                detector.reset();
+            }
+            return Some(detector);
+        }
+        match MotionDetector::new(self.options.clone(), size.0, size.1) {
+            Ok(detector) => Some(detector),
+            Err(error) => {
+                if self.refused.replace(size) != Some(size) {
+                    cx.log(Level::Warning, "motion_unsupported", format!("{}: {error}", picture.source)).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Ends a running event now.
+    fn end(&mut self, cx: &Context, motions: &Output<Motion>) {
+        let Some(running) = self.running.take() else { return };
+        let now = cx.now();
+        if let Some((detector, _)) = &mut self.watched {
+            detector.cut(now, running.sequence);
+        }
+        let ended = Motion {
+            phase: MotionPhase::Ended,
+            at: now,
+            regions: Vec::new(),
+            zones: Vec::new(),
+            share: 0.0,
+            ..running
+        };
+        motions.send(ended);
+    }
+}
+
+fn look(detector: &mut MotionDetector, picture: &Picture) -> Result<Seen, Error> {
+    let report = detector.step(LumaView::of(&picture.luma)?, picture.at, picture.sequence)?;
+    // Names and regions are copied only for frames that say something.
+    let (regions, zones) = match report.step {
+        Some(step) if step.phase != MotionPhase::Ended => {
+            (report.boxes().iter().map(|found| found.region).collect(), report.zones().map(str::to_owned).collect())
+        }
+        _ => (Vec::new(), Vec::new()),
+    };
+    Ok(Seen { step: report.step, scene: report.scene, regions, zones, share: report.share() })
+}
+
+/// Makes QR readers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.
+#[derive(Debug)]
+pub struct QrUnit(UnitSpec);
+
+impl Default for QrUnit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl QrUnit {
+    /// The unit.
+    pub fn new() -> Self {
+        let span = |min, max| ParamKind::Seconds { min, max };
+        let params = vec![
+            ParamSpec::with_default("every", span(0.02, 10.0), 0.1, "how often a picture is looked at"),
+            ParamSpec::with_default(
+                "motion_wakes",
+                ParamKind::Flag,
+                false,
+                "look only once a second while the `motion` input is quiet; link it",
+            ),
+            ParamSpec::with_default(
+                "again_after",
+                span(0.5, 3600.0),
+                5.0,
+                "a text is reported again only after it was away for so long",
+            ),
+        ];
+        Self(UnitSpec {
+            name: "qr",
+            about: "reads QR codes held up to a camera",
+            kind: Kind::Complex,
+            inputs: vec![
+                PortSpec::input::<Picture>("pictures", Policy::Latest),
+                PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
+            ],
+            outputs: vec![PortSpec::output::<Sighting>("sightings")],
+            params,
+        })
+    }
+}
+
+impl Unit for QrUnit {
+    fn spec(&self) -> &UnitSpec {
+        &self.0
+    }
+
+    fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
+        let usual = QrOptions::default();
+        let options = QrOptions { again_after: params.seconds("again_after").unwrap_or(usual.again_after), ..usual };
+        let every = params.seconds("every").unwrap_or(Duration::from_millis(100));
+        Ok(Box::new(QrSensor {
+            options,
+            every,
+            motion_wakes: params.flag("motion_wakes"),
+            reader: None,
+            moved: Vec::new(),
+            moved_at: None,
+            looked: None,
+        }))
+    }
+}
+
+struct QrSensor {
+    options: QrOptions,
+    every: Duration,
+    motion_wakes: bool,
+    reader: Option<QrReader>,
+    moved: Vec<Region>,
+    moved_at: Option<MonoTime>,
+    looked: Option<MonoTime>,
+}
+
+impl Component for QrSensor {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            if engines().is_empty() {
+                return Err(Fault::Fatal("this build has no QR engine: turn on the feature rxing or rqrr".into()));
+            }
+            let mut pictures = cx.input::<Picture>("pictures")?;
+            let mut motions = cx.input::<Motion>("motion")?;
+            let sightings = cx.output::<Sighting>("sightings")?;
+            while let Some(picture) = pictures.recv().await {
+                while let Some(motion) = motions.try_recv() {
+                    self.heed(&motion);
+                }
+                if self.is_due(picture.at.mono) {
+                    self.read(cx, &picture, &sightings).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl QrSensor {
+    fn heed(&mut self, motion: &Motion) {
+        self.moved.clear();
+        self.moved.extend_from_slice(&motion.regions);
+        self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
+    }
+
+    fn is_due(&mut self, now: MonoTime) -> bool {
+        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
+        if !moves {
+            self.moved.clear();
+        }
+        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
+        let due = self.looked.is_none_or(|last| now - last >= every);
+        if due {
+            self.looked = Some(now);
+        }
+        due
+    }
+
+    async fn read(
+        &mut self,
+        cx: &Context,
+        picture: &Delivery<Picture>,
+        sightings: &Output<Sighting>,
+    ) -> Result<(), Fault> {
+        let mut reader = self.reader.take().unwrap_or_else(|| QrReader::new(self.options));
+        let (shown, moved) = (Picture::clone(picture), self.moved.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            // A plane from its own constructor is never refused.
+            let found = LumaView::of(&shown.luma).map(|luma| reader.read(luma, shown.at, &moved));
+            (reader, found.unwrap_or_default())
+        });
+        let (reader, found) = work.await.map_err(|error| Fault::Restart(format!("the QR reader: {error}")))?;
+        cx.show_count("engine_panics", u64::from(reader.panics()));
+        self.reader = Some(reader);
+        for sighting in found.into_iter().filter(|sighting| sighting.is_new) {
+            let sighting = Sighting {
+                source: picture.source.clone(),
+                at: picture.at,
+                sequence: picture.sequence,
+                region: sighting.region,
+                finding: Finding::Qr(sighting.text),
+            };
+            sightings.send_from(picture, sighting);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The units `motion` and `qr` in a running graph: a film of a walker, then a code held up, then the camera is gone.
+
+#![cfg(all(feature = "component", feature = "rxing"))]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Wall, at};
+use godvision_core::Name;
+use godvision_core::bus::{
+    Component, Context, Fault, Host, HostOptions, Kind, ParamError, Params, Policy, PortSpec, Registry, Unit, UnitSpec,
+};
+use godvision_core::driver::BoxFuture;
+use godvision_core::signal::media::{Picture, Plane};
+use godvision_core::signal::seen::{Finding, Motion, MotionPhase, SceneChange, Sighting};
+use godvision_core::site::SiteDocument;
+use godvision_vision::sensors::{MotionUnit, QrUnit};
+
+const WIDTH: usize = 640;
+const HEIGHT: usize = 360;
+const FRAMES: usize = 220;
+
+/// Walks in at 40, leaves at 100; holds a code up from 120 to 180; the light goes out at 200; walks from 210.
+fn frame(wall: &Wall, i: usize) -> Vec<u8> {
+    let mut figures = Vec::new();
+    if (40..100).contains(&i) || i >= 210 {
+        figures.push([i * 2, 100, i * 2 + 40, 240]);
+    }
+    let mut luma = wall.frame(&figures, |v| if i >= 200 { v * 0.5 } else { v }, 2.0, i as u64);
+    if (120..180).contains(&i) {
+        let code = qrcode::QrCode::new("GV1:OPEN").unwrap();
+        let (modules, dark) = (code.width(), code.to_colors());
+        for y in 0..(modules + 8) * 5 {
+            for x in 0..(modules + 8) * 5 {
+                let (column, row) = ((x / 5).wrapping_sub(4), (y / 5).wrapping_sub(4));
+                let inside = column < modules && row < modules;
+                let is_dark = inside && dark[row * modules + column] == qrcode::Color::Dark;
+                luma[(y + 100) * WIDTH + x + 300] = if is_dark { 20 } else { 230 };
+            }
+        }
+    }
+    luma
+}
+
+struct Film(UnitSpec);
+struct Showing;
+
+impl Unit for Film {
+    fn spec(&self) -> &UnitSpec {
+        &self.0
+    }
+    fn create(&self, _: &Name, _: &Params) -> Result<Box<dyn Component>, ParamError> {
+        Ok(Box::new(Showing))
+    }
+}
+
+impl Component for Showing {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let out = cx.output::<Picture>("pictures")?;
+            let wall = Wall::new(WIDTH, HEIGHT);
+            for i in 0..FRAMES {
+                let luma = Plane::new(WIDTH, HEIGHT, WIDTH, frame(&wall, i).into()).unwrap();
+                let source = cx.name().clone();
+                out.send(Picture { source, sequence: i as u64, session: 0, at: at(i), luma, chroma: None });
+                // Virtual time stands still while the sensors work.
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
+            let mut stopping = cx.stopping();
+            stopping.wait().await;
+            Ok(())
+        })
+    }
+}
+
+#[derive(Default)]
+struct Heard {
+    motions: Vec<Motion>,
+    scenes: Vec<SceneChange>,
+    sightings: Vec<Sighting>,
+}
+
+struct Listener(UnitSpec, Arc<Mutex<Heard>>);
+struct Listening(Arc<Mutex<Heard>>);
+
+impl Unit for Listener {
+    fn spec(&self) -> &UnitSpec {
+        &self.0
+    }
+    fn create(&self, _: &Name, _: &Params) -> Result<Box<dyn Component>, ParamError> {
+        Ok(Box::new(Listening(Arc::clone(&self.1))))
+    }
+}
+
+impl Component for Listening {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let mut motions = cx.input::<Motion>("motion")?;
+            let mut scenes = cx.input::<SceneChange>("scene")?;
+            let mut sightings = cx.input::<Sighting>("sightings")?;
+            loop {
+                tokio::select! {
+                    Some(motion) = motions.recv() => self.0.lock().unwrap().motions.push(motion.into_value()),
+                    Some(scene) = scenes.recv() => self.0.lock().unwrap().scenes.push(scene.into_value()),
+                    Some(sighting) = sightings.recv() => self.0.lock().unwrap().sightings.push(sighting.into_value()),
+                    else => return Ok(()),
+                }
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_film_is_seen_by_both_sensors() {
+    let film = UnitSpec {
+        name: "film",
+        about: "shows a film",
+        kind: Kind::Generator,
+        inputs: vec![],
+        outputs: vec![PortSpec::output::<Picture>("pictures")],
+        params: vec![],
+    };
+    let keep = Policy::Lossless { capacity: 1000 };
+    let listener = UnitSpec {
+        name: "listener",
+        about: "keeps what it hears",
+        kind: Kind::Sink,
+        inputs: vec![
+            PortSpec::input::<Motion>("motion", keep),
+            PortSpec::input::<SceneChange>("scene", keep),
+            PortSpec::input::<Sighting>("sightings", keep),
+        ],
+        outputs: vec![],
+        params: vec![],
+    };
+    let heard = Arc::new(Mutex::new(Heard::default()));
+    let registry = Registry::new()
+        .with(Film(film))
+        .with(Listener(listener, Arc::clone(&heard)))
+        .with(MotionUnit::new())
+        .with(QrUnit::new());
+    let host = Host::new(HostOptions::default(), registry);
+    let site = SiteDocument::parse(
+        r#"
+        version = 1
+        site = "home"
+        link = [
+            { from = "door#pictures", to = "motion#pictures" },
+            { from = "door#pictures", to = "qr#pictures" },
+            { from = "motion#motion", to = "qr#motion" },
+            { from = "motion#motion", to = "log#motion" },
+            { from = "motion#scene", to = "log#scene" },
+            { from = "qr#sightings", to = "log#sightings" },
+        ]
+        [[component]]
+        name = "door"
+        unit = "film"
+        [[component]]
+        name = "log"
+        unit = "listener"
+        [[component]]
+        name = "motion"
+        unit = "motion"
+        params = { quiet_after = 0.5, zones = ["porch: 0,0 1000,0 1000,1000 0,1000"] }
+        [[component]]
+        name = "qr"
+        unit = "qr"
+    "#,
+    )
+    .unwrap();
+    host.apply(&site).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    host.shutdown().await;
+
+    let heard = heard.lock().unwrap();
+    let phases: Vec<_> = heard.motions.iter().filter(|motion| motion.phase != MotionPhase::Ongoing).collect();
+    let first = &phases[0];
+    assert_eq!((first.phase, first.sequence, first.at), (MotionPhase::Started, 40, at(40)));
+    assert_eq!((first.source.as_str(), first.zones.as_slice()), ("door", ["porch".to_owned()].as_slice()));
+    assert!(!first.regions.is_empty() && first.share > 0.0);
+    // Every start has its end, also the last, when the camera goes away in the middle of it.
+    let kinds: Vec<_> = phases.iter().map(|motion| motion.phase).collect();
+    assert!(kinds.chunks(2).all(|pair| pair == [MotionPhase::Started, MotionPhase::Ended]), "{kinds:?}");
+    assert!(phases.iter().any(|motion| motion.phase == MotionPhase::Started && motion.sequence >= 205), "{phases:?}");
+    assert_eq!(heard.scenes.iter().map(|scene| scene.at).collect::<Vec<_>>(), [at(200)]);
+    assert_eq!(heard.sightings.len(), 1, "{:?}", heard.sightings);
+    let sighting = &heard.sightings[0];
+    assert!((120..130).contains(&sighting.sequence), "{sighting:?}");
+    assert_eq!(sighting.at, at(sighting.sequence as usize));
+    assert!(matches!(&sighting.finding, Finding::Qr(text) if text.expose() == "GV1:OPEN"));
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_refused_by_name() {
+    let name: Name = "yard".parse().unwrap();
+    let unit = MotionUnit::new();
+    let with = |zone: &str| {
+        let texts = godvision_core::bus::ParamValue::Texts(vec![zone.to_owned()]);
+        let params = Params::new().with("zones", texts).checked(&unit.spec().params).unwrap();
+        unit.create(&name, &params).err().map(|error| error.to_string())
+    };
+    assert_eq!(with("a: 0,0 9,0 9,9"), None);
+    assert!(with("a: 0,0 9,0").unwrap().starts_with("zones: zone"));
+    assert!(Params::new().with("sensitivity", "huge").checked(&unit.spec().params).is_err());
+}
