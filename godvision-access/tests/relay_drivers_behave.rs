@@ -192,11 +192,13 @@ async fn a_shelly_that_is_no_shelly_is_said_plainly() {
 
 #[tokio::test]
 async fn a_reply_without_end_is_cut_off() {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
         let mut sent = 0;
         while stream.write_all(&[b' '; 4096]).await.is_ok() {
