@@ -11,9 +11,10 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
-use godvision_core::signal::media::Fragment;
+use godvision_core::signal::media::{Fragment, InitSegment};
 use godvision_core::{Clock as _, Name, SystemClock};
 use godvision_rtsp::supervisor::TransportChoice;
 use godvision_rtsp::{Camera, CameraEvent, CameraOptions, CameraUrl, Fragmenter, fragment};
@@ -61,7 +62,7 @@ async fn run() -> Result<(), String> {
     let end = args.seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX));
     let mut camera = Camera::connect(options);
     let mut fragmenter = Fragmenter::new();
-    let mut recording = args.record.map(|path| Recording { path, file: None, base_ticks: 0, fragments: 0 });
+    let mut recording = args.record.map(|path| Recording { path, init: None, file: None, base_ticks: 0, fragments: 0 });
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     let (mut packets, mut smallest_delay, mut largest_delay) = (0u64, f64::MAX, 0f64);
     loop {
@@ -123,9 +124,10 @@ async fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// A file that begins with the first key frame, at time 0. A change of format ends it.
+/// A file that begins with the first key frame, at time 0. Frames in another format are left out.
 struct Recording {
     path: String,
+    init: Option<Arc<InitSegment>>,
     file: Option<io::BufWriter<File>>,
     base_ticks: u64,
     fragments: u64,
@@ -133,6 +135,10 @@ struct Recording {
 
 impl Recording {
     fn write(&mut self, it: &Fragment) -> io::Result<()> {
+        let init = self.init.get_or_insert_with(|| Arc::clone(&it.init));
+        if !Arc::ptr_eq(init, &it.init) {
+            return Ok(());
+        }
         let file = match &mut self.file {
             Some(file) => file,
             None => {

@@ -235,7 +235,14 @@ impl Reader {
         match result {
             Ok(Ok(packet)) => {
                 self.take(now, packet);
-                true
+                // Frames may come and come, and none be of use.
+                match self.supervisor.overdue(now) {
+                    Some(error) => {
+                        self.supervisor.failed(now, error);
+                        false
+                    }
+                    None => true,
+                }
             }
             Ok(Err(error)) => {
                 self.supervisor.failed(now, error);

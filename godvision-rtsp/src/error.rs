@@ -121,6 +121,16 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
+    /// A UDP session delivers frames, and every key frame arrives damaged.
+    #[error(
+        "{camera} has lost parts of every key frame over UDP for {after:?}: TCP is tried next; or enlarge this host's receive buffers"
+    )]
+    UdpLossy {
+        /// Which camera.
+        camera: Name,
+        /// For how long nothing could be decoded.
+        after: Duration,
+    },
     /// The camera ended the stream or closed the connection.
     #[error("{camera} ended the stream")]
     Ended {
@@ -191,6 +201,7 @@ impl Error {
             Self::Timeout { .. } => "timeout",
             Self::Stalled { .. } => "stalled",
             Self::UdpSilent { .. } => "udp_silent",
+            Self::UdpLossy { .. } => "udp_lossy",
             Self::Ended { .. } => "ended",
             Self::Disconnected { .. } => "disconnected",
             Self::Protocol { .. } => "protocol",

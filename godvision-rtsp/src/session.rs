@@ -189,7 +189,7 @@ impl Session {
         self.timeline.sender_clock()
     }
 
-    /// Frames that came before any parameter sets and were left out.
+    /// Frames that were left out: before any parameter sets, or images without a readable header.
     pub fn unreadable(&self) -> u64 {
         self.unreadable
     }
@@ -223,7 +223,15 @@ impl Session {
         let lost_before = u32::from(frame.loss()).saturating_add(std::mem::take(&mut self.lost_unsaid));
         let has_new_format = frame.has_new_parameters() || self.format.is_none();
         let data = Bytes::from(frame.into_data());
-        if has_new_format || self.codec == Codec::Mjpeg {
+        if self.codec == Codec::Mjpeg {
+            // Every image stands alone: a damaged one is left out, and the next may be whole.
+            if self.update_format(&data).is_err() {
+                self.timeline.place(rtp, received);
+                self.unreadable += 1;
+                self.lost_unsaid = lost_before.max(1);
+                return Ok(None);
+            }
+        } else if has_new_format {
             self.update_format(&data)?;
         }
         let Some(format) = &self.format else {
@@ -364,6 +372,9 @@ impl About<'_> {
                 };
             }
             return Error::Disconnected { camera, detail: self.presentable(detail.trim_start_matches(": ")) };
+        }
+        if text.contains("Incomplete RTSP message at EOF") {
+            return Error::Disconnected { camera, detail: "it closed the connection inside a message".to_owned() };
         }
         self.protocol(self.presentable(&text))
     }

@@ -27,6 +27,9 @@ use crate::session::Transport;
 
 /// The watchdog never waits longer than this, however slow the stream is.
 pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// A UDP session whose frames all wait for a key frame this long will not get one: key frames are the largest bursts, and
+/// where the receive buffer is too small they are the ones that are always hit.
+pub const UDP_DARK_MAX: Duration = Duration::from_secs(10);
 /// Statuses that are kept for a reader who does not take them; the oldest go first.
 pub const CHANGES_MAX: usize = 16;
 
@@ -38,7 +41,7 @@ pub enum TransportChoice {
     Auto,
     /// TCP only.
     Tcp,
-    /// UDP; TCP if UDP is refused or delivers nothing.
+    /// UDP; TCP if UDP is refused, delivers nothing or no whole key frame.
     Udp,
 }
 
@@ -168,6 +171,8 @@ pub struct Supervisor {
     refused: [bool; 2],
     failures: u32,
     is_awaiting_key: bool,
+    /// The last moment at which frames could be decoded, or the session's begin.
+    last_whole: MonoTime,
     usual_gap: Duration,
     last_gap: Duration,
     said: Option<(StreamState, Option<&'static str>)>,
@@ -199,6 +204,7 @@ impl Supervisor {
             refused: [false; 2],
             failures: 0,
             is_awaiting_key: true,
+            last_whole: MonoTime::ZERO,
             usual_gap: Duration::ZERO,
             last_gap: Duration::ZERO,
             said: None,
@@ -230,6 +236,7 @@ impl Supervisor {
     pub fn connected(&mut self, now: MonoTime) {
         self.counters.sessions = self.counters.sessions.saturating_add(1);
         self.is_awaiting_key = true;
+        self.last_whole = now;
         self.phase = Phase::Reading { since: now, first: None, last: now };
     }
 
@@ -258,6 +265,7 @@ impl Supervisor {
             self.counters.dropped_awaiting_key += 1;
             return Verdict::AwaitingKey;
         }
+        self.last_whole = now;
         self.say(StreamState::Online, None);
         Verdict::Forward
     }
@@ -268,14 +276,19 @@ impl Supervisor {
         self.is_awaiting_key = true;
     }
 
-    /// What is wrong if no frame has come by the moment of [`Step::Read`]; `None` if it is too early to say.
+    /// What is wrong if no frame has come by the moment of [`Step::Read`], or none that can be decoded for
+    /// [`UDP_DARK_MAX`] over UDP; `None` if it is too early to say.
     pub fn overdue(&mut self, now: MonoTime) -> Option<Error> {
         let Phase::Reading { first, last, .. } = self.phase else { return None };
+        let camera = self.camera.clone();
+        let dark = now.since(self.last_whole);
+        if self.transport == Transport::Udp && first.is_some() && self.is_awaiting_key && dark >= UDP_DARK_MAX {
+            return Some(Error::UdpLossy { camera, after: UDP_DARK_MAX });
+        }
         let after = self.patience(first.is_some());
         if now.since(last) < after {
             return None;
         }
-        let camera = self.camera.clone();
         Some(match (self.transport, first) {
             (Transport::Udp, None) => Error::UdpSilent { camera, after },
             _ => Error::Stalled { camera, after },
@@ -353,7 +366,7 @@ impl Supervisor {
         let other = match (error, self.transport, self.options.transport) {
             (Error::TransportRefused { .. }, Transport::Tcp, TransportChoice::Auto) => Transport::Udp,
             (
-                Error::TransportRefused { .. } | Error::UdpSilent { .. },
+                Error::TransportRefused { .. } | Error::UdpSilent { .. } | Error::UdpLossy { .. },
                 Transport::Udp,
                 TransportChoice::Auto | TransportChoice::Udp,
             ) => Transport::Tcp,
@@ -534,6 +547,31 @@ mod tests {
         wait(&mut it, &mut now);
         assert_eq!(it.step(now), Step::Connect { transport: Transport::Tcp, session: 1 });
         assert_eq!(it.counters().transport_changes, 1);
+    }
+
+    #[test]
+    fn udp_that_loses_every_key_frame_is_exchanged_for_tcp() {
+        let mut it = supervisor(TransportChoice::Udp);
+        it.step(at(0));
+        it.connected(at(0));
+        it.received(at(0), KEY);
+        let lossy = Arrival { lost_before: 1, ..DELTA };
+        for n in 1..250 {
+            assert_eq!(it.received(at(n * 40), lossy), Verdict::AwaitingKey);
+            assert_eq!(it.overdue(at(n * 40)), None);
+        }
+        it.received(at(10_000), lossy);
+        let error = it.overdue(at(10_000)).unwrap();
+        assert_eq!(error.code(), "udp_lossy");
+        it.failed(at(10_000), error);
+        assert_eq!(it.transport(), Transport::Tcp);
+        let mut tcp = supervisor(TransportChoice::Tcp);
+        tcp.step(at(0));
+        tcp.connected(at(0));
+        for n in 0..500 {
+            tcp.received(at(n * 40), DELTA);
+        }
+        assert_eq!(tcp.overdue(at(499 * 40)), None, "over TCP nothing is gained by going away");
     }
 
     #[test]

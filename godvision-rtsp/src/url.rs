@@ -154,6 +154,7 @@ impl CameraUrl {
         self
     }
 
+    #[cfg(feature = "client")]
     /// What the client is given: the whole address without the user information.
     pub(crate) fn request_url(&self) -> Secret {
         format!("rtsp://{}:{}{}", self.host, self.port, self.target.expose()).into()

@@ -26,7 +26,7 @@ async fn connect(options: SessionOptions) -> Result<Session, Error> {
 async fn error_of(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Error {
     let camera = camera(script).await;
     let url = format!("rtsp://admin:hunter2@127.0.0.1:{}/h264", camera.port);
-    let error = connect(options(&url)).await.err().expect("an error");
+    let error = connect(options(&url)).await.expect_err("an error");
     let words = format!("{} {error:?}", error.in_words());
     assert!(!words.contains("hunter2") && !words.contains('\n'), "{words}");
     assert!(words.contains("yard"), "{words}");
@@ -161,8 +161,7 @@ async fn garbage_is_a_protocol_error() {
     let error = error_of(describe_with("this is no description")).await;
     assert_eq!(error.code(), "protocol", "{error:?}");
     let bad_sets = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nt=0 0\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 sprop-parameter-sets=!!!,???\na=control:t0\n";
-    let _ =
-        connect(options(&camera(describe_with(bad_sets)).await.url("/"))).await.err().expect("an error, not a panic");
+    let _ = connect(options(&camera(describe_with(bad_sets)).await.url("/"))).await.expect_err("an error, not a panic");
 }
 
 #[tokio::test]
