@@ -53,7 +53,7 @@ const seen = new IntersectionObserver((entries) => {
 
 const watched = new WeakSet();
 function watch() {
-  for (const stage of list.querySelectorAll('.stage')) {
+  for (const stage of list.querySelectorAll('.stage[data-video]')) {
     if (watched.has(stage)) continue;
     watched.add(stage);
     seen.observe(stage);

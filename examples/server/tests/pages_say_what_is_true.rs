@@ -13,6 +13,7 @@ use godvision_core::signal::door::DoorState;
 use godvision_core::signal::media::StreamState;
 use godvision_server::store::Switch;
 use godvision_server::web::WebOptions;
+use godvision_server::web::system::ClipState;
 
 const PAGES: [&str; 4] = ["/cameras", "/clips", "/doors", "/journal"];
 
@@ -23,6 +24,13 @@ async fn cameras_with_their_troubles_and_switches() {
     assert!(page.contains(r#"<gv-player src="/api/v1/cameras/yard%2Fcamera/live" name="Yard">"#), "{page}");
     assert!(page.contains("Needs attention") && page.contains("refused the user name or password"));
     assert!(page.contains(r#"aria-checked="true" data-put="/api/v1/cameras/gate%2Fcamera/detection""#));
+    server.site.cameras.lock().unwrap()[0].detail = "H.264 1920x1080".to_owned();
+    let online = server.get("/cameras", &server.token("otto").await).await.text();
+    assert_eq!(
+        online.matches("class=\"problem\"").count(),
+        page.matches("class=\"problem\"").count(),
+        "no problem while online"
+    );
     let viewer = server.get("/cameras", &server.token("vera").await).await.text();
     assert_eq!((page.matches(" disabled").count(), viewer.matches(" disabled").count()), (0, 4));
 }
@@ -35,6 +43,11 @@ async fn clips_with_where_they_are() {
     for text in ["Uploading 40 %", "Upload needs attention", "the archive is full", "Archived", "700 kB", "14 s"] {
         assert!(page.contains(text), "{text}");
     }
+    assert_eq!((page.matches("data-video=").count(), page.matches("id=\"clip:yard/3\"").count()), (3, 1));
+    server.site.clips.lock().unwrap()[0].state = ClipState::Recording;
+    let growing = server.get("/clips", &token).await.text();
+    // Another id while it grows: the page then takes the whole clip in as a new card.
+    assert_eq!((growing.matches("data-video=").count(), growing.matches("id=\"clip:yard/3\"").count()), (2, 0));
     let one = server.get("/clips?limit=1", &token).await.text();
     assert!(one.contains("/clips?before=yard/3"), "{one}");
     let none = server.get("/clips?camera=shop/till", &token).await.text();
