@@ -95,7 +95,7 @@ impl Client {
 
 /// Frames of `bytes` each, whose second and following bytes tell their number.
 fn big_frame(template: &Packet, number: u64, group: u64, bytes: usize) -> Packet {
-    let is_key = number % group == 0;
+    let is_key = number.is_multiple_of(group);
     let mut unit = vec![if is_key { 0x65 } else { 0x41 }];
     unit.extend((number as u32).to_be_bytes());
     unit.resize(bytes, 0xaa);

@@ -27,6 +27,10 @@
 //! libavcodec instead, two to three times as fast.
 //!
 //! **Never:** scaling, colour conversion, threads. A caller decodes where it wants to spend the time.
+#![cfg_attr(
+    not(all(feature = "h264", feature = "h265", feature = "mjpeg")),
+    allow(dead_code, reason = "with some backends left out, parts of their common ground are not used")
+)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 use godvision_core::signal::media::{Codec, Packet, Picture, VideoFormat};
@@ -211,26 +215,29 @@ impl DecodeError {
 /// [`DecodeError::NoDecoder`], [`DecodeError::Size`].
 pub fn open(format: &VideoFormat, options: DecodeOptions) -> Result<Box<dyn Decoder>, DecodeError> {
     gate::check_size(format.width, format.height)?;
-    let codec = format.codec;
+    let make = backend(format.codec, options).ok_or(DecodeError::NoDecoder { codec: format.codec })?;
+    Ok(Box::new(gate::Gate::new(format.codec, options.frames, make)))
+}
+
+fn backend(codec: Codec, options: DecodeOptions) -> Option<gate::Make> {
     let keep = options.chroma == Chroma::Keep;
-    let make: gate::Make = match (codec, options.backend) {
+    match (codec, options.backend) {
         #[cfg(feature = "ffmpeg")]
         (Codec::H264 | Codec::H265 | Codec::Mjpeg, Backend::Fastest | Backend::Ffmpeg) => {
-            Box::new(move || Box::new(ffmpeg::Ffmpeg::new(codec, keep, options.frames)))
+            Some(Box::new(move || Box::new(ffmpeg::Ffmpeg::new(codec, keep, options.frames))))
         }
         #[cfg(feature = "h264")]
-        (Codec::H264, _) => Box::new(move || Box::new(h264::H264::new(keep))),
+        (Codec::H264, Backend::Fastest | Backend::Rust) => Some(Box::new(move || Box::new(h264::H264::new(keep)))),
         #[cfg(feature = "h265")]
-        (Codec::H265, _) => Box::new(move || Box::new(h265::H265::new(keep))),
+        (Codec::H265, Backend::Fastest | Backend::Rust) => Some(Box::new(move || Box::new(h265::H265::new(keep)))),
         #[cfg(feature = "mjpeg")]
-        (Codec::Mjpeg, _) => {
+        (Codec::Mjpeg, Backend::Fastest | Backend::Rust) => {
             let pool = planes::Pool::default();
-            Box::new(move || Box::new(mjpeg::Mjpeg::new(keep, pool.clone())))
+            Some(Box::new(move || Box::new(mjpeg::Mjpeg::new(keep, pool.clone()))))
         }
         _ => {
             let _ = keep;
-            return Err(DecodeError::NoDecoder { codec });
+            None
         }
-    };
-    Ok(Box::new(gate::Gate::new(codec, options.frames, make)))
+    }
 }

@@ -19,10 +19,6 @@ pub(super) fn narrow(samples: impl Iterator<Item = u16>, bits: u8) -> Vec<u8> {
 }
 
 /// How a chroma plane is sampled against luma.
-#[cfg_attr(
-    not(any(feature = "h264", feature = "h265", feature = "ffmpeg")),
-    expect(dead_code, reason = "used by some backends only")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sampling {
     /// Half width, half height.
