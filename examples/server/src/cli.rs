@@ -50,6 +50,11 @@ pub enum Command {
     Run(Run),
     /// Check a site document without running it: every error with line, key and reason.
     Check(Check),
+    /// Make a QR pass that this site's doors believe, and show it in the terminal.
+    ///
+    /// The pass only says whose it is: the person must stand in DIR/persons.toml, and a rule in DIR/rules.toml must
+    /// permit them at the door.
+    Pass(Pass),
 }
 
 /// Arguments of `demo`.
@@ -97,6 +102,29 @@ pub struct Check {
     /// The site document.
     #[arg(value_name = "SITE.toml")]
     pub site: PathBuf,
+}
+
+/// Arguments of `pass`.
+#[derive(Debug, Args)]
+pub struct Pass {
+    /// The data folder of the site.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Whose pass it is.
+    #[arg(long, value_name = "NAME")]
+    pub person: Name,
+    /// The door it is for; every door if not given.
+    #[arg(long, value_name = "NAME")]
+    pub door: Option<Name>,
+    /// First day, as YYYY-MM-DD (midnight UTC); today if not given.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<jiff::civil::Date>,
+    /// The day on which it is no longer valid.
+    #[arg(long, value_name = "DATE")]
+    pub until: jiff::civil::Date,
+    /// How often it may be used; as often as wanted if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub uses: Option<u8>,
 }
 
 /// Why an argument cannot be used.

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Check(check) => return run::check(&check),
         Command::Demo(options) => in_runtime(demo::demo(options)),
+        Command::Pass(options) => in_runtime(run::pass(options)),
         Command::Run(options) => in_runtime(run::run(options)),
     };
     match result {

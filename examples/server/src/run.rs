@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use godvision_access::pass::PassVerifier;
+use godvision_access::pass::{Doors, PassClaims, PassId, PassVerifier, Uses};
+use godvision_core::journal::{Entry, Journal as _, Level};
 use godvision_core::site::SiteDocument;
-use godvision_core::{Secret, SystemClock};
+use godvision_core::{Clock as _, Name, Secret, SystemClock, WallTime};
 use tokio::net::TcpListener;
 
-use crate::cli::{ADMIN_PASSWORD_VARIABLE, Check, Run, SECRETS_KEY_VARIABLE};
+use crate::cli::{ADMIN_PASSWORD_VARIABLE, Check, Pass, Run, SECRETS_KEY_VARIABLE};
 use crate::persons;
 use crate::site::{self, SITE_FILE};
 use crate::store::Store;
@@ -161,4 +162,36 @@ pub fn check(options: &Check) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes a pass signed by the site's own key and prints its text and its code.
+///
+/// # Errors
+/// If the folder cannot be opened or the period is empty.
+pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
+    let clock = SystemClock;
+    let store = Store::open(&options.data, variable(SECRETS_KEY_VARIABLE).as_ref(), SystemClock::shared()).await?;
+    let key = persons::pass_key(&store).await?;
+    let midnight = |date: jiff::civil::Date| -> anyhow::Result<WallTime> {
+        Ok(WallTime::from_unix_seconds(date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_second()))
+    };
+    let claims = PassClaims {
+        id: PassId(persons::random()?),
+        doors: options.door.clone().map_or(Doors::All, Doors::One),
+        not_before: options.from.map_or_else(|| Ok(clock.now().wall), midnight)?,
+        not_after: midnight(options.until)?,
+        uses: options.uses.map_or(Uses::Any, Uses::Times),
+        person: options.person,
+    };
+    let text = key.sign(&claims)?;
+    let entry = Entry::new(clock.now(), Name::new("passes")?, Level::Security, "pass.made", "a pass was made")
+        .with("person", &claims.person)
+        .with("until", claims.not_after);
+    store.journal().append(entry).await?;
+    store.close().await;
+    let code = qrcode::QrCode::new(text.expose().as_bytes()).context("the pass does not fit a QR code")?;
+    println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().build());
+    // Whoever asked for the pass is meant to have it.
+    println!("{}", text.expose());
+    Ok(ExitCode::SUCCESS)
 }

@@ -333,7 +333,12 @@ impl Running {
             state: status.as_ref().map_or(StreamState::Connecting, |status| status.state),
             since: status.as_ref().map_or(self.started, |status| status.at.wall),
             code: status.as_ref().and_then(|status| status.code),
-            detail: status.as_ref().map(|status| status.detail.clone()).unwrap_or_default(),
+            // While it is online there is nothing to do about it; what it shows stands in the format.
+            detail: status
+                .as_ref()
+                .filter(|status| status.state != StreamState::Online)
+                .map(|status| status.detail.clone())
+                .unwrap_or_default(),
             format: status.and_then(|status| status.format),
             detection: detectors.iter().any(|detector| self.is_on(detector)),
             archive: recorders.iter().any(|it| self.shared.switches.get(it) != Some(RecordMode::Off)),
