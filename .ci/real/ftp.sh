@@ -107,7 +107,7 @@ uid="$(id -u "$user")" gid="$(id -g "$user")"
 for account in cam full; do
     quota=(); [ "$account" = full ] && quota=(-N 8)
     printf '%s\n%s\n' "$password" "$password" |
-        "$pure/usr/bin/pure-pw" useradd "$account" -f "$work/pure.passwd" -u "$uid" -g "$gid" -d "$work/pure-$account" "${quota[@]}" >/dev/null
+        "$pure/usr/bin/pure-pw" useradd "$account" -f "$work/pure.passwd" -u "$uid" -g "$gid" -d "$work/pure-$account" -C 64 "${quota[@]}" >/dev/null
     mkdir -p "$work/pure-$account/clips"
     chown -R "$user" "$work/pure-$account"
     chmod -R 0777 "$work/pure-$account"

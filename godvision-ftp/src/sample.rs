@@ -98,8 +98,12 @@ impl Stream {
     pub fn frame(&mut self) -> Fragment {
         let at = self.now();
         let kind = if self.since_key.is_multiple_of(self.group) { FrameKind::Key } else { FrameKind::Delta };
-        let mut payload = vec![(self.sequence % 251) as u8; self.frame_bytes.max(8)];
+        let mut payload = vec![(self.sequence % 251) as u8; self.frame_bytes.max(16)];
         payload[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        // Which camera and when, so that no two clips have the same content.
+        let camera =
+            self.source.as_str().bytes().fold(0u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(byte.into()));
+        payload[8..16].copy_from_slice(&(camera ^ at.wall.as_unix_micros() as u64).to_be_bytes());
         let mut tfdt = vec![1, 0, 0, 0];
         tfdt.extend_from_slice(&self.ticks.to_be_bytes());
         let mut trun = vec![0, 0, 3, 1];

@@ -216,7 +216,6 @@ impl ClipInfo {
         let started = time_of(id.as_str()).unwrap_or_default();
         let leaf = id.as_str().split_once('-').map_or("recovered", |(_, camera)| camera);
         let camera = Name::new(leaf).or_else(|_| Name::new("recovered")).ok();
-        #[expect(clippy::expect_used, reason = "a constant that is a name")]
         let camera = camera.expect("`recovered` is a name");
         Self {
             archive_name: archive_name(&id, &camera, started),

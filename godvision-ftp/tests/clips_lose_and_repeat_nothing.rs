@@ -110,7 +110,7 @@ fn run(acts: &[Act], group: u64, mode: RecordMode) -> Run {
                     sent.push(fragment.clone());
                     cutter.fragment(fragment.clone(), &mut actions);
                     // A fragment that comes twice is recorded once.
-                    if fragment.sequence % 7 == 0 {
+                    if fragment.sequence.is_multiple_of(7) {
                         cutter.fragment(fragment, &mut actions);
                     }
                 }

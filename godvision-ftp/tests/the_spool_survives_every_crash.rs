@@ -248,7 +248,7 @@ fn record_one(spool: &Arc<Spool>) -> ClipInfo {
         writer.append(fragment).unwrap();
     }
     summary.closed_by = Some(CloseReason::Quiet);
-    writer.finish(&summary).map_err(|(_, error)| error).unwrap()
+    writer.finish(&summary).map_err(|failed| failed.1).unwrap()
 }
 
 #[test]

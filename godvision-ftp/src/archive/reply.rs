@@ -40,7 +40,7 @@ pub(crate) fn error(address: &str, code: u16, words: &str, doing: Doing) -> Arch
     let (address, detail) = (address.to_owned(), format!("{code} {words}"));
     let lower = words.to_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
-    let is_about_tls = says(&["encrypt", "tls", "ssl"]);
+    let is_about_tls = says(&["encrypt", "cleartext", "tls", "ssl"]);
     let is_about_space = says(&["quota", "no space", "disk full", "writing to local file", "exceeded"]);
     match (code, doing) {
         (530 | 532 | 421, _) if is_about_tls => ArchiveError::Tls { address, detail },
@@ -88,12 +88,7 @@ mod tests {
             (530, "Login incorrect.", Doing::Login, "auth"),
             (530, "Login authentication failed", Doing::Login, "auth"),
             (530, "Non-anonymous sessions must use encryption.", Doing::Login, "tls"),
-            (
-                421,
-                "Sorry, cleartext sessions and weak ciphers are not accepted on this server. Please reconnect using TLS security mechanisms.",
-                Doing::Login,
-                "tls",
-            ),
+            (421, "Sorry, cleartext sessions and weak ciphers are not accepted on this server.", Doing::Login, "tls"),
             (421, "There are too many connected users, please try later.", Doing::Login, "unreachable"),
             (552, "Disk full - please upload later", Doing::Other, "full"),
             (451, "Failure writing to local file.", Doing::Other, "full"),

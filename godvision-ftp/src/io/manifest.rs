@@ -84,18 +84,15 @@ fn yes() -> bool {
     true
 }
 
-// serde hands references to these.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+// serde hands references to the next three.
 fn is_yes(value: &bool) -> bool {
     *value
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn is_no(value: &bool) -> bool {
     !*value
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }

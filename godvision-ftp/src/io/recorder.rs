@@ -131,7 +131,8 @@ impl Recorder {
                     let Some(writer) = self.writer.take() else { continue };
                     match writer.finish(&summary) {
                         Ok(info) => events.push(SpoolEvent::Closed(Box::new(info))),
-                        Err((writer, error)) => {
+                        Err(failed) => {
+                            let (writer, error) = *failed;
                             self.writer = Some(writer);
                             lost += self.failed(error, events);
                         }

@@ -712,14 +712,14 @@ impl ClipWriter {
     /// for its SHA-256.
     ///
     /// # Errors
-    /// As [`ClipWriter::append`]; the clip is then saved at the next start.
-    pub fn finish(mut self, summary: &ClipSummary) -> Result<ClipInfo, (Self, Error)> {
+    /// As [`ClipWriter::append`], with the writer, to [`ClipWriter::give_up`]; dropped, the clip is saved at the next start.
+    pub fn finish(mut self, summary: &ClipSummary) -> Result<ClipInfo, Box<(Self, Error)>> {
         match self.write_out() {
             Ok(()) => {
                 self.written.summary = summary.clone();
-                self.complete().map_err(|error| (self, error))
+                self.complete().map_err(|error| Box::new((self, error)))
             }
-            Err(error) => Err((self, error)),
+            Err(error) => Err(Box::new((self, error))),
         }
     }
 

@@ -1,4 +1,5 @@
 //! Archives for the tests, each with the folder in which its files really are.
+#![allow(unreachable_pub, reason = "shared by several test programs")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 pub mod disk;
