@@ -359,17 +359,26 @@ mod spec {
             }
         }
         for y in 0..height {
-            if y + RADIUS < height {
-                let enters = &src[(y + RADIUS) * width..][..width];
-                for (sum, &flag) in columns[RADIUS..].iter_mut().zip(enters) {
-                    *sum += flag ^ INVERT;
+            let enters = (y + RADIUS < height).then(|| &src[(y + RADIUS) * width..][..width]);
+            let leaves = (y > RADIUS).then(|| &src[(y - RADIUS - 1) * width..][..width]);
+            let sums = &mut columns[RADIUS..][..width];
+            match (enters, leaves) {
+                (Some(enters), Some(leaves)) => {
+                    for i in 0..width {
+                        sums[i] = sums[i] + (enters[i] ^ INVERT) - (leaves[i] ^ INVERT);
+                    }
                 }
-            }
-            if y > RADIUS {
-                let leaves = &src[(y - RADIUS - 1) * width..][..width];
-                for (sum, &flag) in columns[RADIUS..].iter_mut().zip(leaves) {
-                    *sum -= flag ^ INVERT;
+                (Some(enters), None) => {
+                    for i in 0..width {
+                        sums[i] += enters[i] ^ INVERT;
+                    }
                 }
+                (None, Some(leaves)) => {
+                    for i in 0..width {
+                        sums[i] -= leaves[i] ^ INVERT;
+                    }
+                }
+                (None, None) => {}
             }
             let out = &mut out[y * width..][..width];
             if RADIUS == 1 {
@@ -574,6 +583,11 @@ fn four_rows(src: &[u8], stride: usize, y: usize, out_width: usize) -> [&[u8]; 4
     std::array::from_fn(|below| &src[(y * 4 + below) * stride..][..out_width * 4])
 }
 
+/// Steps whose sums are kept while the four rows of a box go by, one after the other. Reading each row to its end lets
+/// the processor run ahead of it; four rows side by side were measured at twice the time for the same arithmetic.
+#[cfg(target_arch = "x86_64")]
+const BOX_STEPS: usize = 32;
+
 /// 16 boxes a step: pairs are added by `maddubs`, rows by plain adds, pairs of pairs by `madd`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -581,27 +595,31 @@ fn box4_avx2(src: &[u8], stride: usize, out: &mut [u8], out_width: usize) {
     use std::arch::x86_64::*;
     let (ones8, ones16, half) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1), _mm256_set1_epi32(8));
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let mut sums = [[_mm256_setzero_si256(); 2]; BOX_STEPS];
     for (y, out) in out.chunks_exact_mut(out_width).enumerate() {
         let rows = four_rows(src, stride, y, out_width);
         let steps = out_width / 16;
-        for step in 0..steps {
-            let eight = |at: usize| {
-                let mut pairs = _mm256_setzero_si256();
-                for row in rows {
-                    let bytes: &[u8] = &row[at..at + 32];
+        for first in (0..steps).step_by(BOX_STEPS) {
+            let sums = &mut sums[..(steps - first).min(BOX_STEPS)];
+            sums.fill([_mm256_setzero_si256(); 2]);
+            for row in rows {
+                let row = &row[first * 64..(first + sums.len()) * 64];
+                for (sum, bytes) in sums.as_flattened_mut().iter_mut().zip(row.chunks_exact(32)) {
                     // SAFETY: `bytes` is 32 bytes long, and the load needs no alignment.
                     let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(bytes, ones8));
+                    *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(bytes, ones8));
                 }
-                _mm256_srli_epi32::<4>(_mm256_add_epi32(_mm256_madd_epi16(pairs, ones16), half))
-            };
-            let words = _mm256_packus_epi32(eight(step * 64), eight(step * 64 + 32));
-            let bytes = _mm256_packus_epi16(words, words);
-            // Both packs work within halves: bytes are [a0..4 b0..4 a0..4 b0..4 | a4..8 b4..8 ...].
-            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-            let to: &mut [u8] = &mut out[step * 16..step * 16 + 16];
-            // SAFETY: `to` is 16 bytes long, and the store needs no alignment.
-            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) };
+            }
+            for (sum, to) in sums.iter().zip(out[first * 16..].chunks_exact_mut(16)) {
+                let [low, high] =
+                    sum.map(|pairs| _mm256_srli_epi32::<4>(_mm256_add_epi32(_mm256_madd_epi16(pairs, ones16), half)));
+                let words = _mm256_packus_epi32(low, high);
+                let bytes = _mm256_packus_epi16(words, words);
+                // Both packs work within halves: bytes are [a0..4 b0..4 a0..4 b0..4 | a4..8 b4..8 ...].
+                let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+                // SAFETY: `to` is 16 bytes long, and the store needs no alignment.
+                unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) };
+            }
         }
         spec::box4_row(rows.map(|row| &row[steps * 64..]), &mut out[steps * 16..]);
     }
@@ -613,20 +631,26 @@ fn box4_avx2(src: &[u8], stride: usize, out: &mut [u8], out_width: usize) {
 fn box4_avx512(src: &[u8], stride: usize, out: &mut [u8], out_width: usize) {
     use std::arch::x86_64::*;
     let (ones, half) = (_mm512_set1_epi8(1), _mm512_set1_epi32(8));
+    let mut sums = [half; BOX_STEPS];
     for (y, out) in out.chunks_exact_mut(out_width).enumerate() {
         let rows = four_rows(src, stride, y, out_width);
         let steps = out_width / 16;
-        for step in 0..steps {
-            let mut sums = half;
+        for first in (0..steps).step_by(BOX_STEPS) {
+            let sums = &mut sums[..(steps - first).min(BOX_STEPS)];
+            sums.fill(half);
             for row in rows {
-                let bytes: &[u8] = &row[step * 64..step * 64 + 64];
-                // SAFETY: `bytes` is 64 bytes long, and the load needs no alignment.
-                sums = _mm512_dpbusd_epi32(sums, unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }, ones);
+                let row = &row[first * 64..(first + sums.len()) * 64];
+                for (sum, bytes) in sums.iter_mut().zip(row.chunks_exact(64)) {
+                    // SAFETY: `bytes` is 64 bytes long, and the load needs no alignment.
+                    *sum = _mm512_dpbusd_epi32(*sum, unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }, ones);
+                }
             }
-            let bytes = _mm512_cvtepi32_epi8(_mm512_srli_epi32::<4>(sums));
-            let to: &mut [u8] = &mut out[step * 16..step * 16 + 16];
-            // SAFETY: `to` is 16 bytes long, and the store needs no alignment.
-            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
+            let out = &mut out[first * 16..];
+            for (sum, to) in sums.iter().zip(out.chunks_exact_mut(16)) {
+                let bytes = _mm512_cvtepi32_epi8(_mm512_srli_epi32::<4>(*sum));
+                // SAFETY: `to` is 16 bytes long, and the store needs no alignment.
+                unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
+            }
         }
         spec::box4_row(rows.map(|row| &row[steps * 64..]), &mut out[steps * 16..]);
     }

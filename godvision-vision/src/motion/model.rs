@@ -40,6 +40,9 @@ pub(super) const STILL_FAST: u8 = 60;
 /// Stillness at which a covered pixel becomes background.
 pub(super) const STILL_ABSORB: u8 = 250;
 
+/// Rows beside the marked ones that the closing must see: two that it widens into, and two empty ones beyond.
+const CLOSING_MARGIN: usize = 4;
+
 /// Share of the picture, in 1/100, from which shaking is looked for; a still camera rarely shows so much at once, and
 /// the look costs a tenth of a frame.
 const SHAKE_FROM_PERCENT: usize = 2;
@@ -219,8 +222,15 @@ impl Model {
         let (level, width) = (self.level, self.width);
         // A 5x5 median, then a 5x5 closing: holes and gaps in what moves are narrower than what moves.
         kernel::vote5(level, &self.raw, width, &mut self.mask, MAJORITY, &mut self.columns);
-        kernel::vote5(level, &self.mask, width, &mut self.scratch, 1, &mut self.columns);
-        kernel::erode5(level, &self.scratch, width, &mut self.mask, &mut self.columns);
+        // Only the rows around what is left: most of a quiet picture is empty, and two rows of nothing on each side close
+        // as the whole plane would.
+        if let Some(rows) = marked_rows(&self.mask, width) {
+            let rows = rows.start.saturating_sub(CLOSING_MARGIN)..(rows.end + CLOSING_MARGIN).min(self.height);
+            let (mask, wide) =
+                (&mut self.mask[rows.start * width..rows.end * width], &mut self.scratch[..rows.len() * width]);
+            kernel::vote5(level, mask, width, wide, 1, &mut self.columns);
+            kernel::erode5(level, wide, width, mask, &mut self.columns);
+        }
         self.frame = self.frame.wrapping_add(1);
         let step = UpdateStep {
             adapt: self.frame.is_multiple_of(ADAPT_EVERY),
@@ -318,5 +328,43 @@ impl Model {
         edge.picture += u64::from(self.now[inside].abs_diff(self.now[outside]));
         edge.model += u64::from(self.back[inside].abs_diff(self.back[outside]));
         edge.samples += 1;
+    }
+}
+
+/// From the first row with a set flag to behind the last one.
+fn marked_rows(mask: &[u8], width: usize) -> Option<std::ops::Range<usize>> {
+    let marked = |row: &[u8]| row.iter().fold(0, |any, flag| any | flag) == 1;
+    let first = mask.chunks_exact(width).position(marked)?;
+    let last = mask.chunks_exact(width).rposition(marked)?;
+    Some(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn closing_the_marked_rows_closes_the_plane(
+            width in 5usize..40, height in 5usize..40, dots in proptest::collection::vec((0usize..1600, 1usize..30), 0..6)
+        ) {
+            let mut model = Model::new(width, height, 14);
+            model.show(&vec![100; width * height]);
+            model.restart();
+            for (at, length) in dots {
+                let from = at.min(width * height);
+                let to = (from + length).min(width * height);
+                model.raw[from..to].fill(1);
+            }
+            let (mut cleaned, mut wide, mut closed) =
+                (vec![0; width * height], vec![0; width * height], vec![0; width * height]);
+            let columns = &mut vec![0; width + 4];
+            kernel::vote5(Level::PORTABLE, &model.raw, width, &mut cleaned, MAJORITY, columns);
+            kernel::vote5(Level::PORTABLE, &cleaned, width, &mut wide, 1, columns);
+            kernel::erode5(Level::PORTABLE, &wide, width, &mut closed, columns);
+            model.learn(15, false);
+            prop_assert_eq!(model.mask(), closed);
+        }
     }
 }
