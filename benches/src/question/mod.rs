@@ -1,0 +1,193 @@
+//! The questions of `compare`: who takes part in each, and how they are asked.
+
+mod decode;
+mod motion;
+mod record;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clip;
+use crate::process;
+
+/// What `compare` can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// CPU time of the motion stage on one 1080p luma plane.
+    Motion,
+    /// CPU time of decoding one 1080p frame.
+    Decode,
+    /// CPU time and memory of recording cameras without looking.
+    Record,
+    /// CPU time and memory of recording cameras and finding motion in their sub-streams.
+    Detect,
+}
+
+impl Question {
+    /// Every question.
+    pub const ALL: [Self; 4] = [Self::Motion, Self::Decode, Self::Record, Self::Detect];
+
+    /// The word on the command line.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Motion => "motion",
+            Self::Decode => "decode",
+            Self::Record => "record",
+            Self::Detect => "detect",
+        }
+    }
+
+    /// One line about it.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Motion => "CPU time of the whole motion stage on one 1080p luma plane",
+            Self::Decode => "CPU time of decoding one 1080p H.264 frame, one thread",
+            Self::Record => "CPU time and memory of recording 1080p cameras over RTSP, nothing decoded",
+            Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
+        }
+    }
+}
+
+/// How a question is asked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Every contender is measured so often, in turn with the others.
+    pub rounds: usize,
+    /// Length of one measurement of a running contender.
+    pub window: Duration,
+    /// What runs before it unmeasured.
+    pub warm_up: Duration,
+    /// Numbers of cameras to ask about.
+    pub cameras: Vec<usize>,
+    /// The folder of recordings.
+    pub shared: Option<PathBuf>,
+    /// The interpreter with OpenCV.
+    pub python: String,
+    /// Another camera: a script that is given a port and a folder of clips, and its folder.
+    pub serve: Option<(PathBuf, PathBuf)>,
+}
+
+impl Default for Options {
+    /// 3 rounds of 20 s after 5 s, 1 and 8 cameras.
+    fn default() -> Self {
+        Self {
+            rounds: 3,
+            window: Duration::from_secs(20),
+            warm_up: Duration::from_secs(5),
+            cameras: vec![1, 8],
+            shared: None,
+            python: "python3".to_owned(),
+            serve: None,
+        }
+    }
+}
+
+/// A program that could take part.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// What it is.
+    pub name: &'static str,
+    /// How it is installed.
+    pub install: &'static str,
+    /// Where it takes part.
+    pub questions: &'static [Question],
+    is_here: fn(&Options) -> bool,
+}
+
+/// Everybody besides us.
+pub const PEERS: &[Peer] = &[
+    Peer {
+        name: "OpenCV (MOG2, KNN and simple chains)",
+        install: "pip install opencv-python-headless numpy (then --python the interpreter that has them)",
+        questions: &[Question::Motion],
+        is_here: motion::has_opencv,
+    },
+    Peer {
+        name: "ffmpeg",
+        install: "apt install ffmpeg",
+        questions: &[Question::Decode, Question::Record, Question::Detect],
+        is_here: |_| process::find("ffmpeg").is_some(),
+    },
+    Peer {
+        name: "motion",
+        install: "apt install motion",
+        questions: &[Question::Record, Question::Detect],
+        is_here: |_| process::find("motion").is_some(),
+    },
+    Peer {
+        name: "GStreamer",
+        install: "apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad",
+        questions: &[Question::Record],
+        is_here: |_| process::find("gst-launch-1.0").is_some(),
+    },
+    Peer {
+        name: "moonfire-nvr",
+        install: "built from its source, which needs a checkout of its own; not driven by this program",
+        questions: &[Question::Record],
+        is_here: |_| false,
+    },
+];
+
+impl Peer {
+    /// Whether it is installed.
+    pub fn is_here(&self, options: &Options) -> bool {
+        (self.is_here)(options)
+    }
+}
+
+/// Asks `question` and gives the answer as Markdown: a table or two, what they were measured on, and who was absent.
+///
+/// # Errors
+/// Our own side fails, or the material cannot be made. A peer that fails is a row that says so.
+pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Error>> {
+    let clips = clip::clips(options.shared.as_deref())?;
+    let mut text = format!("## {}: {}\n\n", question.code(), question.about());
+    text += &match question {
+        Question::Motion => motion::ask(options, &clips)?,
+        Question::Decode => decode::ask(options, &clips)?,
+        Question::Record | Question::Detect => record::ask(question, options, &clips)?,
+    };
+    text += &format!("\nMeasured {} times, everybody in turn; material: {}.\n", options.rounds, clips.origin);
+    for peer in PEERS.iter().filter(|peer| peer.questions.contains(&question) && !peer.is_here(options)) {
+        text += &format!("Absent: {}. To have it: {}.\n", peer.name, peer.install);
+    }
+    Ok(text)
+}
+
+/// Runs every contender once a round, in turn, and gathers the samples. A contender's first failure is printed and it
+/// takes part no more; it keeps no samples then. The first one is us, and may not fail.
+fn rounds<C>(
+    options: &Options,
+    contenders: &mut [(crate::table::Row, C)],
+    mut measure: impl FnMut(&mut crate::table::Row, &mut C) -> Result<Vec<f64>, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut failed = vec![false; contenders.len()];
+    for round in 0..options.rounds {
+        for (index, (row, contender)) in contenders.iter_mut().enumerate() {
+            if failed[index] {
+                continue;
+            }
+            eprintln!("round {}: {}", round + 1, row.contender);
+            match measure(row, contender) {
+                Ok(samples) => row.samples.extend(samples),
+                Err(error) if index == 0 => return Err(format!("{}: {error}", row.contender).into()),
+                Err(error) => {
+                    eprintln!("{} failed: {error}", row.contender);
+                    failed[index] = true;
+                    row.samples.clear();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a child printed as `NANOSECONDS NAME`, by name.
+fn measured(text: &str) -> Vec<(String, f64)> {
+    let line = |line: &str| {
+        let (nanos, name) = line.trim().split_once(' ')?;
+        Some((name.to_owned(), nanos.parse::<f64>().ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}

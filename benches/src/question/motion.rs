@@ -1,0 +1,41 @@
+//! The motion stage on 1080p luma, beside OpenCV's models and simple chains (`peers/motion_opencv.py`), one thread each.
+
+use std::error::Error;
+use std::process::Command;
+
+use super::{Options, measured, rounds};
+use crate::clip::Clips;
+use crate::table::{Row, markdown};
+use crate::{child, process};
+
+const SCRIPT: &str = include_str!("../../peers/motion_opencv.py");
+/// What the script measures, by its names.
+const CHAINS: [(&str, &str); 5] = [
+    ("mog2", "OpenCV MOG2, gray, no shadows: mask only"),
+    ("knn", "OpenCV KNN, gray, no shadows: mask only"),
+    ("absdiff", "absdiff, Gauss 5x5, threshold, contours"),
+    ("average", "running average, absdiff, threshold: mask only"),
+    ("small", "resized to 100 rows, running average, threshold, dilate, contours"),
+];
+
+pub(super) fn has_opencv(options: &Options) -> bool {
+    process::run(Command::new(&options.python).args(["-c", "import cv2, numpy"])).is_ok()
+}
+
+pub(super) fn ask(options: &Options, clips: &Clips) -> Result<String, Box<dyn Error>> {
+    let ours = format!("godvision: all steps to boxes ({})", godvision_vision::instruction_set());
+    let mut contenders = vec![(Row::new(ours), None)];
+    if has_opencv(options) {
+        contenders.extend(CHAINS.map(|(name, about)| (Row::new(about), Some(name))));
+    }
+    rounds(options, &mut contenders, |_, chain| {
+        let text = match chain {
+            None => process::run(child::command("motion")?.arg(&clips.luma))?.0,
+            Some(name) => process::run(Command::new(&options.python).args(["-c", SCRIPT, name]).arg(&clips.luma))?.0,
+        };
+        let (_, nanos) = measured(&text).pop().ok_or("it printed no figure")?;
+        Ok(vec![nanos / 1e6])
+    })?;
+    let rows: Vec<Row> = contenders.into_iter().map(|(row, _)| row).collect();
+    Ok(markdown("ms CPU a frame", &[], &rows))
+}
