@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = EncoderConfig::new(WIDTH, HEIGHT);
     config.level_idc = 31;
     config.preset = Preset::Quality;
-    config.qp = option("--qp").map_or(Ok(25), |text| text.parse())?;
+    config.qp = option("--qp").map_or(Ok(27), |text| text.parse())?;
     config.gop_size = 2 * FRAMES_PER_SECOND as u32;
     config.scenecut = 0;
     config.bframes = 0;
