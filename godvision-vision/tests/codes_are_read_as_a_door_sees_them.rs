@@ -6,7 +6,6 @@
 mod common;
 
 use common::{Noise, Wall, at};
-use godvision_core::signal::seen::Region;
 use godvision_vision::plane::LumaView;
 use godvision_vision::qr::{QrOptions, QrReader, engines};
 
@@ -117,7 +116,7 @@ fn a_small_code_is_read_where_something_moved() {
     let held = Held { side: 118.0, degrees: 12.0, ..EASY };
     let luma = draw(&pass(), held);
     let view = LumaView::new(&luma, WIDTH, HEIGHT, WIDTH).unwrap();
-    let moved = [Region::from_pixels([400, 180, 560, 360], WIDTH, HEIGHT)];
+    let moved = [godvision_core::signal::seen::Region::from_pixels([400, 180, 560, 360], WIDTH, HEIGHT)];
     let mut options = QrOptions::default();
     options.whole = false;
     let found = QrReader::new(options).read(view, at(0), &moved);
@@ -126,7 +125,7 @@ fn a_small_code_is_read_where_something_moved() {
     let [left, top, right, bottom] = found[0].region.to_pixels(WIDTH, HEIGHT);
     assert!((400..460).contains(&left) && (500..560).contains(&right), "{:?}", found[0].region);
     assert!((190..250).contains(&top) && (290..350).contains(&bottom), "{:?}", found[0].region);
-    let elsewhere = [Region::from_pixels([0, 0, 160, 160], WIDTH, HEIGHT)];
+    let elsewhere = [godvision_core::signal::seen::Region::from_pixels([0, 0, 160, 160], WIDTH, HEIGHT)];
     assert_eq!(QrReader::new(options).read(view, at(0), &elsewhere), []);
 }
 

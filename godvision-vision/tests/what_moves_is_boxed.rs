@@ -50,14 +50,14 @@ fn run(options: MotionOptions, frames: usize, figures: impl Fn(usize) -> Vec<[us
 fn a_walker_is_one_box_around_it_and_one_event() {
     let frames = run(MotionOptions::default(), 250, |i| if (50..120).contains(&i) { vec![walker(i)] } else { vec![] });
     assert!(frames[..50].iter().all(|frame| frame.boxes.is_empty()));
-    for i in 52..120 {
-        let boxes = &frames[i].boxes;
+    for (i, frame) in frames.iter().enumerate().take(120).skip(52) {
+        let boxes = &frame.boxes;
         assert_eq!(boxes.len(), 1, "frame {i}");
         for (side, wanted) in boxes[0].iter().zip(walker(i)) {
             assert!(side.abs_diff(wanted) <= 8, "frame {i}: {boxes:?}, {:?}", walker(i));
         }
         let share = 24.0 * 60.0 / (WIDTH * HEIGHT) as f32;
-        assert!((frames[i].share / share - 1.0).abs() < 0.5, "frame {i}: {}", frames[i].share);
+        assert!((frame.share / share - 1.0).abs() < 0.5, "frame {i}: {}", frame.share);
     }
     let steps: Vec<_> = frames.iter().filter_map(|frame| frame.step).collect();
     assert_eq!((steps[0].phase, steps[0].event, steps[0].sequence), (MotionPhase::Started, 1, 50));
