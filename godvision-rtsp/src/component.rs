@@ -189,7 +189,7 @@ impl Component for CameraComponent {
                             if refused && !refusing {
                                 cx.log(
                                     Level::Error,
-                                    "recording_behind",
+                                    "camera.recording_behind",
                                     "a recorder does not take fragments as fast as they come",
                                 )
                                 .await;
@@ -212,12 +212,12 @@ impl Component for CameraComponent {
                             _ => "status",
                         });
                         let text = [change.state.to_string(), change.detail.clone()].join(" ");
-                        cx.log(level, code, text.trim_end()).await;
+                        cx.log(level, &format!("camera.{code}"), text.trim_end()).await;
                         status.send(change);
                     }
                 }
                 if let Some(error) = pictures.take_error() {
-                    cx.log(Level::Warning, error.code(), error.to_string()).await;
+                    cx.log(Level::Warning, &format!("camera.{}", error.code()), error.to_string()).await;
                 }
             }
             Ok(())

@@ -99,26 +99,27 @@ pub fn state(wiring: &Wiring, options: WebOptions) -> AppState {
     AppState::new(wiring.system(), wiring.store().clone(), wiring.live().clone(), SystemClock::shared(), options)
 }
 
-/// Makes the first administrator if there is none, and prints the address and the password.
+/// Makes the first administrator if there is none, and prints the address and, if it was made up here, the password.
+/// Returns the password that was made up or given.
 ///
 /// # Errors
 /// If the store fails.
 pub async fn announce(wiring: &Wiring, address: SocketAddr) -> anyhow::Result<Option<Secret>> {
     let given = variable(ADMIN_PASSWORD_VARIABLE);
-    let from_environment = given.is_some();
-    let made = wiring.store().users().ensure_first_admin(given).await.context("cannot make the first administrator")?;
+    let users = wiring.store().users();
+    let made = users.ensure_first_admin(given.clone()).await.context("cannot make the first administrator")?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "godvision is at http://{address}/")?;
-    match &made {
-        Some(_) if from_environment => {
-            writeln!(out, "sign in as admin with the password from {ADMIN_PASSWORD_VARIABLE}")?
-        }
+    match (&made, &given) {
         // The one place where this password is ever shown: it is not kept in clear.
-        Some(password) => writeln!(out, "sign in as admin with the password {}", password.expose())?,
-        None => {}
+        (Some(password), _) => writeln!(out, "sign in as admin with the password {}", password.expose())?,
+        (None, Some(_)) => {
+            writeln!(out, "the first administrator's password was taken from {ADMIN_PASSWORD_VARIABLE}, once")?;
+        }
+        (None, None) => {}
     }
     out.flush()?;
-    Ok(made)
+    Ok(made.or(given))
 }
 
 /// Resolves at SIGINT or SIGTERM.

@@ -103,7 +103,8 @@ async fn start_camera() -> anyhow::Result<(RtspServer, Secret)> {
 fn document() -> anyhow::Result<SiteDocument> {
     let mut document = site::base("demo")?;
     site::add_camera(&mut document, CAMERA, "camera-yard")?;
-    site::add(&mut document, &format!("qr/{CAMERA}"), "qr", Params::new())?;
+    // Codes are looked for only where something moves: the rest of the time the reader costs nothing.
+    site::add(&mut document, &format!("qr/{CAMERA}"), "qr", Params::new().with("motion_wakes", true))?;
     let relay = Params::new().with("relay", ParamValue::Text("simulated://".to_owned()));
     site::add(&mut document, DOOR, "door", relay)?;
     site::add(&mut document, "archiver", "archiver", Params::new())?;
