@@ -6,4 +6,5 @@
 //! **Never:** a test that passes by skipping.
 
 pub mod archive;
+pub mod reader;
 pub mod relay;
