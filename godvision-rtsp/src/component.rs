@@ -211,8 +211,11 @@ impl Component for CameraComponent {
                             StreamState::Connecting => "connecting",
                             _ => "status",
                         });
-                        let text = [change.state.to_string(), change.detail.clone()].join(" ");
-                        cx.log(level, &format!("camera.{code}"), text.trim_end()).await;
+                        let text = match change.detail.as_str() {
+                            "" => change.state.to_string(),
+                            detail => format!("{}: {detail}", change.state),
+                        };
+                        cx.log(level, &format!("camera.{code}"), text).await;
                         status.send(change);
                     }
                 }
