@@ -145,7 +145,12 @@ def prepare(binary, data, cameras, archive, max_length):
     site = pathlib.Path(data, "site.toml")
     text = site.read_text()
     require('unit = "recorder"' in text, "the first run writes a site document with recorders")
-    site.write_text(text.replace('unit = "recorder"', f'unit = "recorder"\nparams = {{ max_length = {max_length} }}'))
+    text = text.replace('unit = "recorder"', f'unit = "recorder"\nparams = {{ max_length = {max_length} }}')
+    # The main stream is recorded on what moves in the sub-stream, as the README advises.
+    if "main" in cameras and "sub" in cameras:
+        require('"motion/main#motion"' in text, "the site document links motion to recorders")
+        text = text.replace('"motion/main#motion"', '"motion/sub#motion"')
+    site.write_text(text)
     done = subprocess.run([binary, "check", str(site)], capture_output=True, text=True)
     require(done.returncode == 0, f"the edited site document passes its check: {done.stderr}")
 
@@ -198,6 +203,7 @@ def check_all_mounts(args, work):
     try:
         online = lambda: all(c["counters"].get("frames", 0) > 50 for c in server.cameras().values())
         wait_for("all cameras deliver frames", 40, online)
+        check_edits(server, f"{work}/mounts/site.toml")
         for name, it in sorted(server.cameras().items()):
             lost = it["counters"]["lost_packets"]
             require(lost == 0, f"{name}: {lost} packets lost over TCP")
@@ -229,6 +235,25 @@ def check_all_mounts(args, work):
     finally:
         server.process.kill()
         camera.kill()
+
+
+def check_edits(server, path):
+    """The site document is edited while it runs: an error is refused whole and told, a change touches only itself."""
+    site = pathlib.Path(path)
+    text = site.read_text()
+    frames_of = lambda name: server.cameras()[name]["counters"]["frames"]
+    site.write_text(text.replace('unit = "live"', 'unit = "lief"'))
+    refused, _ = wait_for("the wrong document is refused", 10, lambda: [e for e in server.journal() if e["code"] == "site.refused"])
+    require("line" in refused[0]["text"] and "lief" in refused[0]["text"], f"it says where and what: {refused[0]['text']}")
+    before = frames_of("main")
+    site.write_text(text + '\n[[subsystem]]\nname = "motion/mjpeg"\nenabled = false\n')
+    wait_for("the changed document is in force", 10, lambda: [e for e in server.journal() if e["code"] == "site.changed"])
+    require(not server.cameras()["mjpeg"]["detection"], "the part that was switched off is off")
+    sessions = server.cameras()["main"]["counters"]["sessions"]
+    require(sessions == 1 and frames_of("main") >= before, f"the other cameras were not touched ({sessions} sessions)")
+    site.write_text(text)
+    wait_for("the old document is in force again", 10, lambda: server.cameras()["mjpeg"]["detection"])
+    passed(f"edits while running: {refused[0]['text'][-90:]!r}; a change touches only its part")
 
 
 def check_clip(args, server, clip, codec, source):

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use godvision_access::pass::{Doors, PassClaims, PassId, PassVerifier, Uses};
@@ -57,8 +58,31 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error),
         },
     };
-    serve_until_stopped(wiring, options.listen, WebOptions { is_behind_tls: options.behind_tls }).await?;
-    Ok(ExitCode::SUCCESS)
+    let watching = tokio::spawn(watch_site(path, text, wiring.clone()));
+    let served = serve_until_stopped(wiring, options.listen, WebOptions { is_behind_tls: options.behind_tls }).await;
+    watching.abort();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// How often the site document is looked at for changes.
+const SITE_EVERY: Duration = Duration::from_secs(2);
+
+/// Puts the site document in force anew whenever its text changes. An editor that writes in two steps is seen in
+/// between at worst: that text is refused or applied, and the next one follows.
+async fn watch_site(path: PathBuf, mut known: String, wiring: Wiring) {
+    loop {
+        tokio::time::sleep(SITE_EVERY).await;
+        match tokio::fs::read_to_string(&path).await {
+            Ok(text) if text == known => {}
+            Ok(text) => {
+                if let Err(error) = wiring.reload(&text).await {
+                    tracing::error!(%error, "the journal does not say what became of the changed site document");
+                }
+                known = text;
+            }
+            Err(error) => tracing::warn!(site = %path.display(), %error, "the site document cannot be read"),
+        }
+    }
 }
 
 fn refuse(path: &Path, errors: &[godvision_core::site::SiteError]) -> ExitCode {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -18,7 +18,9 @@ use godvision_access::pass::PassVerifier;
 use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
-use godvision_core::bus::{ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target};
+use godvision_core::bus::{
+    Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target,
+};
 use godvision_core::driver::archive::Archive;
 use godvision_core::journal::{BoxFuture, Entry, Journal, Level};
 use godvision_core::signal::door::{Decision, DoorState, Indication};
@@ -185,14 +187,16 @@ async fn read_access(data: &Path, store: &Store, passes: PassVerifier) -> anyhow
     Ok(AccessControl { directory, passes, rules })
 }
 
-/// A running site.
+/// A running site. Clones are handles to the same one.
+#[derive(Clone)]
 pub struct Wiring {
     running: Arc<Running>,
 }
 
 struct Running {
     host: Host,
-    document: SiteDocument,
+    document: RwLock<Arc<SiteDocument>>,
+    secrets: KnownSecrets,
     store: Store,
     shared: Shared,
     doors: Doors,
@@ -212,10 +216,12 @@ impl Wiring {
         let spent: Arc<dyn SpentStore> = Arc::new(SharedSpentLog::from(SpentLog::open(&data.join(SPENT_FILE))?));
         let (registry, doors) = registry(&shared, spent, Arc::clone(&archive));
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
+        let secrets = KnownSecrets::default();
+        secrets.read(document, &store).await?;
         let options = HostOptions {
             clock: Arc::clone(&shared.clock),
             journal: Arc::clone(&journal),
-            secrets: secrets_of(document, &store).await?,
+            secrets: secrets.source(),
             ..HostOptions::default()
         };
         let now = shared.clock.now();
@@ -225,24 +231,54 @@ impl Wiring {
         let text = format!("the site was started with {} components", document.components.len());
         journal.append(Entry::new(now, document.site.clone(), Level::Info, "site.started", text)).await?;
         let host = Host::new(options, registry);
-        let document = document.clone();
-        let running = Arc::new(Running { host, document, store, shared, doors, archive, started: now.wall });
+        let started = now.wall;
+        let document = RwLock::new(Arc::new(document.clone()));
+        let running = Arc::new(Running { host, document, secrets, store, shared, doors, archive, started });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
                 running.record(&camera, false);
             }
         }
-        running.host.apply(&running.document).await.map_err(|error| match error {
-            HostError::Site(errors) => anyhow!(errors),
-            other => anyhow!(other),
-        })?;
+        running.host.apply(&running.document()).await.map_err(refused)?;
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Detection).await? == Some(false) {
                 running.detect(&camera, false).await?;
             }
         }
         Ok(Self { running })
+    }
+
+    /// Puts the edited document `text` in force, touching only what differs. If anything is wrong with it the site runs on
+    /// as it is. Either way the journal says so.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn reload(&self, text: &str) -> anyhow::Result<()> {
+        let running = &self.running;
+        let site = running.document().site.clone();
+        let entry = match running.change(text).await {
+            Ok(changes) if changes.is_empty() => return Ok(()),
+            Ok(changes) => {
+                let counts = [
+                    ("added", changes.added.len()),
+                    ("removed", changes.removed.len()),
+                    ("replaced", changes.replaced.len()),
+                    ("switched", changes.switched.len()),
+                    ("linked", changes.linked.len()),
+                    ("unlinked", changes.unlinked.len()),
+                ];
+                let text = "the site document was changed and is in force".to_owned();
+                let entry = Entry::new(running.shared.clock.now(), site, Level::Info, "site.changed", text);
+                counts.iter().filter(|(_, n)| *n > 0).fold(entry, |entry, (name, n)| entry.with(name, n))
+            }
+            Err(error) => {
+                let text = format!("the changed site document is refused, the site runs on as it was: {error:#}");
+                Entry::new(running.shared.clock.now(), site, Level::Error, "site.refused", text)
+            }
+        };
+        running.store.journal().append(entry).await?;
+        Ok(())
     }
 
     /// What the pages ask.
@@ -263,7 +299,7 @@ impl Wiring {
     /// Drains the graph in the direction of the data, so that open clips are finished, and closes the store.
     pub async fn shutdown(self) {
         self.running.host.shutdown().await;
-        let (now, site) = (self.running.shared.clock.now(), self.running.document.site.clone());
+        let (now, site) = (self.running.shared.clock.now(), self.running.document().site.clone());
         let entry = Entry::new(now, site, Level::Info, "site.stopped", "the site was stopped");
         if let Err(error) = self.running.store.journal().append(entry).await {
             tracing::warn!(%error, "the journal does not say that the site was stopped");
@@ -272,29 +308,72 @@ impl Wiring {
     }
 }
 
-/// The secrets that `document` names, read once: components are made without waiting.
-async fn secrets_of(document: &SiteDocument, store: &Store) -> anyhow::Result<SecretSource> {
-    let mut known = BTreeMap::new();
-    for (_, name) in document.components.iter().flat_map(|component| component.params.secret_names()) {
-        if let Some(secret) = store.secrets().get(name).await? {
-            known.insert(name.to_owned(), secret);
-        }
+/// An error of the site document keeps its lines.
+fn refused(error: HostError) -> anyhow::Error {
+    match error {
+        HostError::Site(errors) => anyhow!(errors),
+        other => anyhow!(other),
     }
-    Ok(Arc::new(move |name| known.get(name).cloned()))
+}
+
+/// The secrets that a document names, read before it is applied: components are made without waiting.
+#[derive(Clone, Default)]
+struct KnownSecrets(Arc<RwLock<BTreeMap<String, Secret>>>);
+
+impl KnownSecrets {
+    async fn read(&self, document: &SiteDocument, store: &Store) -> anyhow::Result<()> {
+        let mut known = BTreeMap::new();
+        for (_, name) in document.components.iter().flat_map(|component| component.params.secret_names()) {
+            if let Some(secret) = store.secrets().get(name).await? {
+                known.insert(name.to_owned(), secret);
+            }
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
+    }
+
+    fn source(&self) -> SecretSource {
+        let known = self.clone();
+        Arc::new(move |name| known.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+    }
 }
 
 impl Running {
+    fn document(&self) -> Arc<SiteDocument> {
+        Arc::clone(&self.document.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn change(&self, text: &str) -> anyhow::Result<Changes> {
+        let document = SiteDocument::parse(text)?;
+        self.secrets.read(&document, &self.store).await?;
+        let changes = self.host.apply(&document).await.map_err(refused)?;
+        *self.document.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(document);
+        // What was made anew knows nothing of the switches.
+        for camera in self.names_of("camera") {
+            for (switch, unit) in [(Switch::Archive, "recorder"), (Switch::Detection, "motion")] {
+                let is_off = self.store.settings().switch(&camera, switch).await? == Some(false);
+                if is_off && self.fed_by(&camera, unit).iter().any(|name| is_fresh(&changes, name)) {
+                    self.set_switch(&camera, switch, false).await?;
+                }
+            }
+        }
+        Ok(changes)
+    }
+
     /// Components of a unit, in the order of the document.
     fn names_of(&self, unit: &str) -> Vec<Name> {
-        let of_unit = self.document.components.iter().filter(|component| component.unit == unit);
+        let document = self.document();
+        let of_unit = document.components.iter().filter(|component| component.unit == unit);
         of_unit.map(|component| component.name.clone()).collect()
     }
 
     /// Components of a unit that `camera` is linked to.
     fn fed_by(&self, camera: &Name, unit: &str) -> Vec<Name> {
         let mut names = self.names_of(unit);
-        let links = &self.document.links;
-        names.retain(|name| links.iter().any(|link| link.from.component == *camera && link.to.component == *name));
+        let document = self.document();
+        names.retain(|name| {
+            document.links.iter().any(|link| link.from.component == *camera && link.to.component == *name)
+        });
         names
     }
 
@@ -361,6 +440,10 @@ impl Running {
             decisions: view.map(|view| view.decisions).unwrap_or_default(),
         }
     }
+}
+
+fn is_fresh(changes: &Changes, name: &Name) -> bool {
+    [&changes.added, &changes.replaced, &changes.switched].iter().any(|names| names.contains(name))
 }
 
 fn clip(record: ClipRecord) -> Clip {
