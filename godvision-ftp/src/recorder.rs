@@ -89,6 +89,11 @@ impl RecordSwitches {
         self.with(recorder, |switch| switch.send_replace(Some(mode)));
     }
 
+    /// Lets the component `recorder` record as its own parameter says again.
+    pub fn reset(&self, recorder: &Name) {
+        self.with(recorder, |switch| switch.send_replace(None));
+    }
+
     /// What was last set; `None` while the component's own parameter holds.
     pub fn get(&self, recorder: &Name) -> Option<RecordMode> {
         self.with(recorder, |switch| *switch.borrow())

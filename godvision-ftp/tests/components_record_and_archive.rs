@@ -201,6 +201,19 @@ async fn motion_is_recorded_with_what_came_before_and_archived() {
 }
 
 #[tokio::test]
+async fn a_recorder_that_was_switched_off_and_on_records_as_its_parameter_says() {
+    let mut house = House::start().await;
+    let recorder = name("yard/recorder");
+    house.switches.set(&recorder, RecordMode::Off);
+    house.switches.reset(&recorder);
+    assert_eq!(house.switches.get(&recorder), None);
+    house.frames(25);
+    house.motion(MotionPhase::Started);
+    house.wait(ClipStep::Opened).await;
+    house.host.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_shutdown_closes_the_clip_with_every_frame_that_came() {
     let mut house = House::start().await;
     house.switches.set(&name("yard/recorder"), RecordMode::Always);

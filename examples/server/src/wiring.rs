@@ -378,9 +378,13 @@ impl Running {
     }
 
     fn record(&self, camera: &Name, on: bool) {
-        let mode = if on { RecordMode::OnMotion } else { RecordMode::Off };
         for recorder in self.fed_by(camera, "recorder") {
-            self.shared.switches.set(&recorder, mode);
+            if on {
+                // As its parameter says: a recorder that records always does so again.
+                self.shared.switches.reset(&recorder);
+            } else {
+                self.shared.switches.set(&recorder, RecordMode::Off);
+            }
         }
     }
 
