@@ -554,12 +554,12 @@ impl<'a> Running<'a> {
     }
 }
 
-/// A QR code or plate in a camera's picture as a credential. A face comes as a credential of its own, with its liveness.
+/// What was found in a camera's picture as a credential, if it is one: strangers and watched persons present nothing.
 fn credential_of(sighting: &Sighting) -> Option<Credential> {
     let key = match &sighting.finding {
         Finding::Qr(text) => Key::Qr(text.clone()),
         Finding::Plate(text) => Key::Plate(text.clone()),
-        Finding::Face(person) => Key::Face { person: person.clone(), live: false },
+        Finding::Face { person, live } => Key::Face { person: person.clone(), live: *live },
         _ => return None,
     };
     Some(Credential { source: sighting.source.clone(), key, at: sighting.at })

@@ -259,7 +259,8 @@ impl House {
 
     async fn show_at(&self, text: &Secret, at: Stamp) {
         let finding = Finding::Qr(text.clone());
-        let sighting = Sighting { source: name("yard/camera"), at, sequence: 1, region: Region::WHOLE, finding };
+        let (source, region) = (name("yard/camera"), Region::WHOLE);
+        let sighting = Sighting { source, at, sequence: 1, region, finding, score: 1000, crop: None };
         self.shows.send(sighting).await.unwrap();
     }
 

@@ -4,12 +4,14 @@
 mod error;
 mod kernel;
 
+pub mod colour;
 pub mod motion;
 pub mod plane;
 pub mod qr;
 #[cfg(feature = "component")]
 pub mod sensors;
 
+pub use colour::{RgbImage, RgbView};
 pub use error::Error;
 pub use motion::{MotionDetector, MotionOptions, MotionStep};
 pub use plane::LumaView;

@@ -433,6 +433,8 @@ impl QrSensor {
                 sequence: picture.sequence,
                 region: sighting.region,
                 finding: Finding::Qr(sighting.text),
+                score: 1000,
+                crop: None,
             };
             sightings.send_from(picture, sighting);
         }

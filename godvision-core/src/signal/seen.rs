@@ -1,6 +1,9 @@
-//! What analysis found in pictures: [`Motion`], [`SceneChange`] and [`Sighting`]. Small; no pixels.
+//! What analysis found in pictures: [`Motion`], [`Rest`], [`SceneChange`], [`Tamper`] and [`Sighting`]. Small: the only
+//! pixels are the compressed crop of a sighting.
 
 use std::fmt;
+
+use bytes::Bytes;
 
 use super::signal;
 use crate::name::Name;
@@ -90,6 +93,93 @@ pub struct SceneChange {
 }
 signal!(SceneChange, "scene-change", 1);
 
+/// What a thing at rest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RestKind {
+    /// Something was put there.
+    Left,
+    /// Something that was there is missing.
+    Taken,
+    /// The picture does not tell which.
+    Unsure,
+}
+
+/// Where a thing at rest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RestPhase {
+    /// It has rested long enough to be reported.
+    Noticed,
+    /// It is still there, seen or hidden behind a passer-by.
+    Ongoing,
+    /// It is as before: taken up again, put back, or declared normal by its owner.
+    Over,
+}
+
+/// A thing was left, or taken away, and the picture has stayed so since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The camera component.
+    pub source: Name,
+    /// Counts things of this detector; the phases of one thing share it.
+    pub thing: u64,
+    /// Where it stands.
+    pub phase: RestPhase,
+    /// Whether it was left or taken.
+    pub kind: RestKind,
+    /// When it came to rest. Its age is `at - since`.
+    pub since: Stamp,
+    /// The frame of this report.
+    pub at: Stamp,
+    /// That frame's sequence.
+    pub sequence: u64,
+    /// Where it is.
+    pub region: Region,
+    /// Names of the zones it touches, empty if the detector has none.
+    pub zones: Vec<String>,
+}
+signal!(Rest, "rest", 1);
+
+/// What is wrong with a camera's view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TamperKind {
+    /// Something stands before the lens, or it is painted over.
+    Covered,
+    /// It looks somewhere else.
+    Turned,
+    /// Frames come but the picture has stopped.
+    Frozen,
+    /// It has lost its sharpness: fog, dirt, focus.
+    Blurred,
+}
+
+impl TamperKind {
+    /// `covered`, `turned`, `frozen` or `blurred`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Covered => "covered",
+            Self::Turned => "turned",
+            Self::Frozen => "frozen",
+            Self::Blurred => "blurred",
+        }
+    }
+}
+
+/// A camera's view was spoilt, or is good again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tamper {
+    /// The camera component.
+    pub source: Name,
+    /// What is wrong.
+    pub kind: TamperKind,
+    /// Whether it is over.
+    pub is_over: bool,
+    /// The frame in which it was noticed.
+    pub at: Stamp,
+    /// That frame's sequence.
+    pub sequence: u64,
+}
+signal!(Tamper, "tamper", 1);
+
 /// What was read or recognised in a picture.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,17 +188,34 @@ pub enum Finding {
     Qr(Secret),
     /// A number plate, upper case, Latin letters.
     Plate(Secret),
-    /// A known person's face, by the gallery's identifier.
-    Face(Name),
+    /// The face of a person who may be let in.
+    Face {
+        /// The gallery's identifier of the person.
+        person: Name,
+        /// Whether a liveness check passed.
+        live: bool,
+    },
+    /// The face of somebody on the watch list: never a credential.
+    Watched {
+        /// The watch list's identifier of the person.
+        person: Name,
+    },
+    /// A face nobody knows.
+    Stranger {
+        /// Which of the strangers seen before it is, once that is known.
+        group: Option<u64>,
+    },
 }
 
 impl Finding {
-    /// `qr`, `plate` or `face`.
+    /// `qr`, `plate`, `face`, `watched` or `stranger`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Qr(_) => "qr",
             Self::Plate(_) => "plate",
-            Self::Face(_) => "face",
+            Self::Face { .. } => "face",
+            Self::Watched { .. } => "watched",
+            Self::Stranger { .. } => "stranger",
         }
     }
 }
@@ -116,14 +223,19 @@ impl Finding {
 impl fmt::Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Face(person) => write!(f, "face {person}"),
+            Self::Face { person, live } => write!(f, "face {person} (live: {live})"),
+            Self::Watched { person } => write!(f, "watched {person}"),
+            Self::Stranger { group: Some(group) } => write!(f, "stranger {group}"),
             other => f.write_str(other.kind()),
         }
     }
 }
 
+/// Most bytes of a sighting's crop: a picture for the journal, not a recording.
+pub const CROP_BYTES_MAX: usize = 64 * 1024;
+
 /// A [`Finding`] with the frame and place where it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The camera component.
     pub source: Name,
@@ -135,8 +247,19 @@ pub struct Sighting {
     pub region: Region,
     /// What it is.
     pub finding: Finding,
+    /// How sure the reader is, in thousandths. What it measures is the reader's own: similarity for a face, agreement of
+    /// the letters for a plate; 1000 for a code whose checksum holds.
+    pub score: u16,
+    /// The place itself as a JPEG of at most [`CROP_BYTES_MAX`], if the reader was asked for one.
+    pub crop: Option<Bytes>,
 }
-signal!(Sighting, "sighting", 1);
+signal!(Sighting, "sighting", 1, |it| it.crop.as_ref().map_or(0, Bytes::len));
+
+impl fmt::Debug for Sighting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {} ({}, frame {})", self.finding, self.source, self.score, self.sequence)
+    }
+}
 
 #[cfg(test)]
 mod tests {
