@@ -15,6 +15,8 @@
  * - Truth. The attribute `state` and a line of text always say what is shown: connecting, live, stalled, offline,
  *   unsupported, refused, paused, failed. An old picture is never passed off as live.
  *
+ * - What moves. A button draws boxes around it, over the frame in which it was seen and for BOX_LASTS_MS after.
+ *
  * `player.stats` is a snapshot of counters for tests and for the curious. Events: `gv-state` {state, note}, `gv-picture`.
  */
 
@@ -26,7 +28,7 @@ const WORDS = {
     unsupported: 'This browser cannot play {0}. Choose the camera’s H.264 sub-stream for live view.',
     noMse: 'This browser has no Media Source Extensions. Use a current one.', decode: 'The picture cannot be decoded; trying again',
     click: 'Press play to start', play: 'Play', pause: 'Pause', mute: 'Mute', unmute: 'Unmute', snapshot: 'Save a picture',
-    fullscreen: 'Full screen', label: 'Live view of {0}',
+    fullscreen: 'Full screen', marks: 'Show what moves', unmarks: 'Hide what moves', label: 'Live view of {0}',
     states: { connecting: 'connecting', stalled: 'no pictures are coming', backing_off: 'lost, waiting to reconnect',
       needs_attention: 'needs attention', stopped: 'switched off', online: 'online' },
   },
@@ -37,7 +39,7 @@ const WORDS = {
     unsupported: 'Браузер не воспроизводит {0}. Выберите для просмотра поток камеры H.264.',
     noMse: 'В браузере нет Media Source Extensions. Обновите его.', decode: 'Картинка не декодируется; пробуем снова',
     click: 'Нажмите «Смотреть»', play: 'Смотреть', pause: 'Пауза', mute: 'Без звука', unmute: 'Со звуком', snapshot: 'Сохранить кадр',
-    fullscreen: 'На весь экран', label: 'Прямой эфир: {0}',
+    fullscreen: 'На весь экран', marks: 'Показать движение', unmarks: 'Скрыть движение', label: 'Прямой эфир: {0}',
     states: { connecting: 'соединение', stalled: 'картинки не приходят', backing_off: 'потеряна, ждём повтора',
       needs_attention: 'нужно вмешательство', stopped: 'выключена', online: 'в сети' },
   },
@@ -72,6 +74,9 @@ const HIDDEN_GRACE_MS = 2000;
 /** The server counts on the last acknowledgement within half a second. */
 const ACK_EVERY = 8, ACK_LATEST_MS = 200;
 
+/** Reports of motion come several times a second while it lasts; a box that is not renewed for so long is not believed. */
+const BOX_LASTS_MS = 1500;
+
 const unixMs = () => performance.timeOrigin + performance.now();
 const fill = (text, value) => text.replace('{0}', value);
 
@@ -81,11 +86,13 @@ const ICONS = {
   loud: 'M2 6h2.5L8 3v10L4.5 10H2zM10 5.2q2 2.800 0 5.6l.9.7q2.6-3.5 0-7zM12 3.5q3 4.5 0 9l.9.6q3.400-5.100 0-10.2z',
   muted: 'M2 6h2.5L8 3v10L4.5 10H2zM10 6.2l.9-.9 4 4-.9.9zM14 5.300l.9.9-4 4-.9-.9z',
   snapshot: 'M2 4.5h2.700L6 3h4l1.300 1.5H14V13H2zM8 6a2.6 2.6 0 1 0 0 5.2A2.6 2.6 0 0 0 8 6z',
+  marks: 'M2 2h4v1.5H3.500V6H2zM10 2h4v4h-1.5V3.500H10zM2 10h1.5v2.500H6V14H2zM12.500 10H14v4h-4v-1.500h2.500zM6 6h4v4H6z',
   fullscreen: 'M2 2h4.5v1.5h-3v3H2zM9.5 2H14v4.5h-1.5v-3h-3zM2 9.5h1.5v3h3V14H2zM12.5 9.5H14V14H9.5v-1.5h3z',
 };
 
+const space = 'http://www.w3.org/2000/svg';
+
 function icon(name) {
-  const space = 'http://www.w3.org/2000/svg';
   const svg = document.createElementNS(space, 'svg');
   svg.setAttribute('viewBox', '0 0 16 16');
   svg.setAttribute('aria-hidden', 'true');
@@ -413,18 +420,16 @@ class GvPlayer extends HTMLElement {
   #wanted = true;
   #onScreen = true;
   #clock;
+  #motion;
   #offsetMs = Infinity;
-  #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, late: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
+  #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, late: 0, motions: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
     firstPictureMs: undefined };
 
   /** Counters since the element was made, and the present. `latencyMs`: capture to screen by the server's clock. */
   get stats() {
     const video = this.#sink?.element;
-    let latencyMs;
-    if (this.#clock && video instanceof HTMLVideoElement && video.readyState >= 2) {
-      const captured = this.#clock.captured_ms + (video.currentTime - this.#clock.media_s) * 1000;
-      latencyMs = unixMs() - this.#offsetMs - captured;
-    }
+    const shownMs = this.#shownMs();
+    const latencyMs = shownMs === undefined ? undefined : unixMs() - this.#offsetMs - shownMs;
     return { ...this.#stats, state: this.state, bufferedAhead: this.#sink?.bufferedAhead(), latencyMs, mime: this.mime,
       width: video?.videoWidth ?? video?.width, height: video?.videoHeight ?? video?.height };
   }
@@ -507,6 +512,10 @@ class GvPlayer extends HTMLElement {
       return parent.appendChild(element);
     };
     this.stage = make('div', 'stage', this);
+    this.marks = document.createElementNS(space, 'svg');
+    this.marks.setAttribute('class', 'gv-player-marks');
+    this.marks.setAttribute('aria-hidden', 'true');
+    this.marks.dataset.testid = 'player-marks';
     this.note = make('p', 'note', this);
     this.note.setAttribute('role', 'status');
     const bar = make('div', 'bar', this);
@@ -521,13 +530,14 @@ class GvPlayer extends HTMLElement {
     this.buttons = {
       play: button('play', () => (this.#isRunning ? this.pause() : this.play())),
       mute: button('mute', () => this.#mute()),
+      marks: button('marks', () => this.#mark(!this.hasAttribute('marks'))),
       snapshot: button('snapshot', () => this.snapshot()),
       fullscreen: button('fullscreen', () => this.#fullscreen()),
     };
     this.buttons.mute.hidden = true;
     this.addEventListener('keydown', (event) => {
       if (event.target !== this || event.ctrlKey || event.metaKey || event.altKey) return;
-      const act = { ' ': 'play', k: 'play', m: 'mute', s: 'snapshot', f: 'fullscreen' }[event.key];
+      const act = { ' ': 'play', k: 'play', m: 'mute', b: 'marks', s: 'snapshot', f: 'fullscreen' }[event.key];
       if (!act || this.buttons[act].hidden) return;
       event.preventDefault();
       this.buttons[act].click();
@@ -541,12 +551,13 @@ class GvPlayer extends HTMLElement {
     this.nameLine.textContent = name;
     this.setAttribute('aria-label', fill(words.label, name));
     const labels = { play: this.#isRunning ? words.pause : words.play, mute: this.#muted ? words.unmute : words.mute,
-      snapshot: words.snapshot, fullscreen: words.fullscreen };
+      marks: this.hasAttribute('marks') ? words.unmarks : words.marks, snapshot: words.snapshot, fullscreen: words.fullscreen };
     for (const [part, label] of Object.entries(labels)) {
       this.buttons[part].setAttribute('aria-label', name ? `${label}: ${name}` : label);
       this.buttons[part].title = label;
     }
-    const icons = { play: this.#isRunning ? 'pause' : 'play', mute: this.#muted ? 'muted' : 'loud', snapshot: 'snapshot', fullscreen: 'fullscreen' };
+    const icons = { play: this.#isRunning ? 'pause' : 'play', mute: this.#muted ? 'muted' : 'loud', marks: 'marks', snapshot: 'snapshot',
+      fullscreen: 'fullscreen' };
     for (const [part, name] of Object.entries(icons)) {
       const button = this.buttons[part];
       if (button.dataset.icon === name) continue;
@@ -617,6 +628,8 @@ class GvPlayer extends HTMLElement {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
     }
+    this.#motion = undefined;
+    if (this.#built) this.#boxes();
     this.#retire();
   }
 
@@ -708,6 +721,15 @@ class GvPlayer extends HTMLElement {
         const words = this.#words.states[message.state] ?? message.state;
         return this.#say('offline', fill(this.#words.offline, message.detail ? `${words}: ${message.detail}` : words));
       }
+      case 'motion': {
+        this.#stats.motions++;
+        this.#motion = { ...message, heardAt: performance.now() };
+        // Over the frame it was seen in: what is shown lags behind what is reported.
+        const early = message.captured_ms - (this.#shownMs() ?? message.captured_ms);
+        clearTimeout(this.#timers.boxes);
+        this.#timers.boxes = setTimeout(() => this.#boxes(), Math.max(0, Math.min(early, BOX_LASTS_MS)));
+        return undefined;
+      }
       case 'refused':
         this.#retries = Math.max(this.#retries, 4);
         return this.#say('refused', message.detail);
@@ -775,9 +797,41 @@ class GvPlayer extends HTMLElement {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: 'ack', fragments: this.taken }));
   }
 
+  // --- what moves
+
+  /** When the frame on the screen was captured, by the server's clock; undefined if it cannot be told. */
+  #shownMs() {
+    const video = this.#sink?.element;
+    if (!this.#clock || !(video instanceof HTMLVideoElement) || video.readyState < 2) return undefined;
+    return this.#clock.captured_ms + (video.currentTime - this.#clock.media_s) * 1000;
+  }
+
+  #mark(on) {
+    this.toggleAttribute('marks', on);
+    this.buttons.marks.setAttribute('aria-pressed', String(on));
+    this.#label();
+    this.#boxes();
+  }
+
+  /** Draws the boxes of the newest report. The drawing is scaled like the picture, bars at its sides included. */
+  #boxes() {
+    clearTimeout(this.#timers.stale);
+    const { width = 16, height = 9 } = this.format ?? {};
+    const age = performance.now() - (this.#motion?.heardAt ?? -Infinity);
+    const regions = this.hasAttribute('marks') && this.#socket && age < BOX_LASTS_MS ? this.#motion.regions : [];
+    this.marks.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    this.marks.replaceChildren(...regions.map(([left, top, right, bottom]) => {
+      const box = document.createElementNS(space, 'rect');
+      const place = { x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height };
+      for (const [name, value] of Object.entries(place)) box.setAttribute(name, value / 1000);
+      return box;
+    }));
+    if (regions.length) this.#timers.stale = setTimeout(() => this.#boxes(), BOX_LASTS_MS);
+  }
+
   #picture(element) {
     if (element !== this.#sink?.element) return;
-    this.stage.replaceChildren(element);
+    this.stage.replaceChildren(element, this.marks);
     this.#old?.destroy();
     this.#old = undefined;
     this.#retries = 0;

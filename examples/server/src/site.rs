@@ -59,6 +59,7 @@ pub fn add_camera(document: &mut SiteDocument, name: &str, secret: &str) -> anyh
         (format!("{name}#fragments"), format!("recorder/{name}#fragments")),
         (format!("{name}#pictures"), format!("motion/{name}#pictures")),
         (format!("motion/{name}#motion"), format!("recorder/{name}#motion")),
+        (format!("motion/{name}#motion"), "live#motion".to_owned()),
     ] {
         document.link(&from, &to)?;
     }

@@ -15,6 +15,7 @@
 //! | `{"type":"clock","media_s":S,"key":B,"captured_ms":C,"sent_ms":N}` | the fragment that follows has media time `S`, is a key frame or not, was captured at `C`, and this text left at `N` (server's Unix time); before key frames, though at most once a second, and every 5 s |
 //! | `{"type":"dropped","fragments":N}` | the viewer lagged: `N` fragments were left out, a key frame follows |
 //! | `{"type":"status","state":T,"online":B,"code":C,"detail":D}` | the camera's state when it changes, and on joining; fragments mean that it is back |
+//! | `{"type":"motion","moving":B,"captured_ms":C,"regions":[[L,T,R,B],...],"zones":[N,...]}` | what moved in the picture captured at `C`, in thousandths of it, largest first; `moving` is false and nothing moves once an event has ended. The newest only; the player draws it over the picture |
 //! | `{"type":"alive"}` | every 10 s, with a WebSocket ping: a client that hears nothing for longer may connect anew |
 //! | `{"type":"refused","code":C,"detail":D}` | no view: `too_many_viewers`, `too_many_cameras`; the socket closes |
 //!
@@ -38,6 +39,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use bytes::{Bytes, BytesMut};
 use godvision_core::signal::media::{Fragment, FrameKind, InitSegment, StreamState, StreamStatus, TICKS_PER_SECOND};
+use godvision_core::signal::seen::{Motion, MotionPhase};
 use godvision_core::{Clock, Name, Stamp};
 use serde_json::json;
 use tokio::sync::watch;
@@ -201,6 +203,14 @@ impl LiveHub {
         }
     }
 
+    /// Shows viewers what moves in the picture.
+    pub fn set_motion(&self, motion: &Motion) {
+        if let Ok(camera) = self.camera(&motion.source) {
+            lock(&camera.reel).set_motion(motion);
+            camera.wake();
+        }
+    }
+
     /// Joins the viewers of `camera`, which need not have sent anything yet.
     ///
     /// # Errors
@@ -313,6 +323,8 @@ struct Reel {
     /// Who joins starts at this index or later: what lies before belongs to an earlier session.
     join_from: u64,
     status: Option<Arc<Status>>,
+    /// What moves now: the text of the newest report.
+    motion: Option<Arc<str>>,
     ended: bool,
     counters: LiveCounters,
 }
@@ -443,6 +455,16 @@ impl Reel {
         self.status = Some(Arc::new(Status { text }));
     }
 
+    fn set_motion(&mut self, motion: &Motion) {
+        let moving = motion.phase != MotionPhase::Ended;
+        let regions = motion.regions.iter().map(|it| [it.left, it.top, it.right, it.bottom]);
+        let text = json!({
+            "type": "motion", "moving": moving, "captured_ms": motion.at.wall.as_unix_micros() as f64 / 1e3,
+            "regions": if moving { regions.collect() } else { Vec::new() }, "zones": motion.zones,
+        });
+        self.motion = Some(text.to_string().into());
+    }
+
     /// A place at the newest key frame that belongs to the present.
     fn join(&self) -> Place {
         let start = self.keys.back().copied().filter(|key| *key >= self.join_from);
@@ -499,6 +521,14 @@ impl Reel {
         }
         if place.in_flight_ticks() > ticks(limits.in_flight) {
             return Step::Wait;
+        }
+        // Boxes without a picture under them mean nothing.
+        if let Some(motion) = &self.motion
+            && place.init.is_some()
+            && !place.motion.as_ref().is_some_and(|told| Arc::ptr_eq(told, motion))
+        {
+            place.motion = Some(motion.clone());
+            return Step::Say(LiveMessage::Text(motion.to_string()));
         }
         self.catch_up(place, limits);
         if place.needs_key {
@@ -572,6 +602,7 @@ struct Place {
     init: Option<Arc<InitSegment>>,
     init_untold: Option<Bytes>,
     status: Option<Arc<Status>>,
+    motion: Option<Arc<str>>,
     clock_at: Option<u64>,
     dropped_untold: u64,
     /// Decode times of the fragments sent and not yet acknowledged.
@@ -744,6 +775,7 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
 mod tests {
     use super::*;
     use godvision_core::signal::media::{Codec, VideoFormat};
+    use godvision_core::signal::seen::Region;
     use godvision_core::{ManualClock, MonoTime, WallTime};
 
     const FRAME_TICKS: u64 = 3600;
@@ -829,6 +861,45 @@ mod tests {
 
     fn frames(range: std::ops::Range<u64>) -> Vec<String> {
         range.map(|frame| format!("moof frame {frame}")).collect()
+    }
+
+    fn motion(camera: &Name, phase: MotionPhase, regions: Vec<Region>) -> Motion {
+        let at = Stamp::new(MonoTime::from_millis(40), WallTime::from_unix_millis(1_000_040));
+        Motion {
+            source: camera.clone(),
+            event: 1,
+            phase,
+            at,
+            sequence: 1,
+            regions,
+            zones: vec!["gate".into()],
+            share: 0.1,
+        }
+    }
+
+    #[test]
+    fn what_moves_is_told_once_over_a_picture_and_cleared_when_it_ends() {
+        let hub = hub(LiveLimits::default());
+        let mut camera = Source::new("yard/camera");
+        let mut viewer = hub.join(&camera.name).unwrap();
+        let place = Region { left: 100, top: 200, right: 300, bottom: 400 };
+        hub.set_motion(&motion(&camera.name, MotionPhase::Started, vec![Region::WHOLE]));
+        assert_eq!(drain(&mut viewer), Vec::<String>::new(), "there is no picture to draw on");
+        hub.set_motion(&motion(&camera.name, MotionPhase::Ongoing, vec![place]));
+        camera.publish(&hub, 1);
+        let got = drain(&mut viewer);
+        let told: Vec<serde_json::Value> = got.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        assert_eq!(told.len(), 2, "the format and the newest report: {got:?}");
+        assert_eq!(
+            told[1],
+            json!({"type": "motion", "moving": true, "captured_ms": 1_000_040.0,
+                "regions": [[100, 200, 300, 400]], "zones": ["gate"]})
+        );
+        camera.publish(&hub, 1);
+        assert_eq!(drain(&mut viewer), frames(1..2), "nothing new to tell");
+        hub.set_motion(&motion(&camera.name, MotionPhase::Ended, vec![place]));
+        let ended: serde_json::Value = serde_json::from_str(&drain(&mut viewer)[0]).unwrap();
+        assert_eq!((&ended["moving"], &ended["regions"]), (&json!(false), &json!([])));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use godvision_core::Name;
 use godvision_core::bus::{Component, Context, Fault, Kind, ParamError, Params, Policy, PortSpec, Unit, UnitSpec};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::media::{Fragment, StreamStatus};
+use godvision_core::signal::seen::Motion;
 
 use super::LiveHub;
 
@@ -14,8 +15,10 @@ use super::LiveHub;
 const FRAGMENTS_QUEUED_MAX: usize = 1024;
 /// States of cameras, which change a few times a minute.
 const STATES_QUEUED_MAX: usize = 256;
+/// Reports of motion, which come a few times a second a camera while something moves; only the newest is shown.
+const MOTIONS_QUEUED_MAX: usize = 256;
 
-/// Makes components `live`: inputs `fragments` and `status`.
+/// Makes components `live`: inputs `fragments`, `status` and `motion`.
 #[derive(Debug)]
 pub struct LiveUnit {
     spec: UnitSpec,
@@ -32,6 +35,7 @@ impl LiveUnit {
             inputs: vec![
                 PortSpec::input::<Fragment>("fragments", Policy::DropOldest { capacity: FRAGMENTS_QUEUED_MAX }),
                 PortSpec::input::<StreamStatus>("status", Policy::DropOldest { capacity: STATES_QUEUED_MAX }),
+                PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_QUEUED_MAX }),
             ],
             outputs: vec![],
             params: vec![],
@@ -59,9 +63,10 @@ impl Component for LiveView {
         Box::pin(async move {
             let mut fragments = cx.input::<Fragment>("fragments")?;
             let mut states = cx.input::<StreamStatus>("status")?;
-            let (mut more_fragments, mut more_states) = (true, true);
-            // Until both have ended: a drain hands on what is queued.
-            while more_fragments || more_states {
+            let mut motions = cx.input::<Motion>("motion")?;
+            let (mut more_fragments, mut more_states, mut more_motions) = (true, true, true);
+            // Until all have ended: a drain hands on what is queued.
+            while more_fragments || more_states || more_motions {
                 tokio::select! {
                     fragment = fragments.recv(), if more_fragments => match fragment {
                         Some(fragment) => self.hub.publish(fragment.into_value()),
@@ -70,6 +75,10 @@ impl Component for LiveView {
                     state = states.recv(), if more_states => match state {
                         Some(state) => self.hub.set_status(&state),
                         None => more_states = false,
+                    },
+                    motion = motions.recv(), if more_motions => match motion {
+                        Some(motion) => self.hub.set_motion(&motion),
+                        None => more_motions = false,
                     },
                 }
             }
