@@ -513,9 +513,9 @@ class GvPlayer extends HTMLElement {
     };
     this.stage = make('div', 'stage', this);
     this.marks = document.createElementNS(space, 'svg');
-    this.marks.setAttribute('class', 'gv-player-marks');
+    this.marks.setAttribute('class', 'gv-player-boxes');
     this.marks.setAttribute('aria-hidden', 'true');
-    this.marks.dataset.testid = 'player-marks';
+    this.marks.dataset.testid = 'player-boxes';
     this.note = make('p', 'note', this);
     this.note.setAttribute('role', 'status');
     const bar = make('div', 'bar', this);

@@ -82,7 +82,7 @@ try {
   await until(() => page.evaluate(() => document.querySelector('gv-player').state === 'live'), 'and goes on with it');
   console.log('  ok  a view is paused and resumed by the keyboard');
   for (const button of await page.locator('gv-player button.gv-player-marks').all()) await button.click();
-  const boxes = () => page.evaluate(() => [...document.querySelectorAll('.gv-player-marks rect')].map((box) => {
+  const boxes = () => page.evaluate(() => [...document.querySelectorAll('.gv-player-boxes rect')].map((box) => {
     const { width, height } = box.ownerSVGElement.viewBox.baseVal;
     return ['x', 'y', 'width', 'height'].map((name, at) => box.getAttribute(name) / (at % 2 ? height : width));
   }));
@@ -90,7 +90,7 @@ try {
   check(drawn.every(([x, y, w, h]) => x >= 0 && y >= 0 && w > 0 && h > 0 && x + w <= 1.001 && y + h <= 1.001), 'boxes lie in the picture');
   await shot('cameras-boxes');
   await page.locator('gv-player button.gv-player-marks').first().click();
-  check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-marks rect')), 'the boxes are hidden again');
+  check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-boxes rect')), 'the boxes are hidden again');
   console.log(`  ok  what moves is boxed (${drawn.length}), and hidden again`);
 
   for (const what of ['detection', 'archive']) {
