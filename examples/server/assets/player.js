@@ -806,6 +806,11 @@ class GvPlayer extends HTMLElement {
     return this.#clock.captured_ms + (video.currentTime - this.#clock.media_s) * 1000;
   }
 
+  /** Draws boxes around what moves, or no longer. */
+  showMarks(on) {
+    this.#mark(on);
+  }
+
   #mark(on) {
     this.toggleAttribute('marks', on);
     this.buttons.marks.setAttribute('aria-pressed', String(on));

@@ -93,6 +93,32 @@ try {
   check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-boxes rect')), 'the boxes are hidden again');
   console.log(`  ok  what moves is boxed (${drawn.length}), and hidden again`);
 
+  await page.locator('button[data-zones]').first().click();
+  const layer = page.locator('.gv-player-zones').first();
+  await layer.waitFor();
+  const area = await layer.boundingBox();
+  const put = ([x, y]) => page.mouse.click(area.x + area.width * x, area.y + area.height * y);
+  for (const corner of [[0.1, 0.3], [0.9, 0.3], [0.9, 0.8], [0.1, 0.8]]) await put(corner);
+  await put([0.1, 0.3]);
+  const named = page.locator('.zones li input[name=name]').last();
+  await named.fill('gate');
+  await page.locator('.zones li select[name=kind]').last().selectOption('watch');
+  await shot('zones');
+  await page.locator('.zones button[name=save]').first().click();
+  await page.locator('.gv-player-zones').first().waitFor({ state: 'detached' });
+  const watched = await page.evaluate((at) => fetch(at).then((it) => it.json()), await page.locator('button[data-zones]').first().getAttribute('data-zones'));
+  const corners = watched.zones.at(-1).split(': ')[1].split(' ').map((it) => it.split(',').map(Number));
+  const near = (a, b) => Math.abs(a - b) <= 15;
+  check(watched.zones.at(-1).startsWith('gate: ') && corners.length === 4 && near(corners[0][0], 100) && near(corners[2][0], 900), 'a zone drawn over the picture is in force');
+  await page.locator('button[data-zones]').first().click();
+  await page.locator('.zones li button[name=remove]').last().click();
+  await page.locator('.zones button[name=undo]').first().click();
+  check(await page.locator('.zones li').count() === watched.zones.length, 'what was removed is undone');
+  await page.locator('.zones li button[name=remove]').last().click();
+  await page.locator('.zones button[name=save]').first().click();
+  await page.locator('.gv-player-zones').first().waitFor({ state: 'detached' });
+  console.log('  ok  a zone is drawn, saved, undone and removed');
+
   for (const what of ['detection', 'archive']) {
     const button = page.locator(`.switch[data-put$="/${what}"]`).first();
     const path = await button.getAttribute('data-put');

@@ -88,6 +88,26 @@ pub async fn first_site(options: &Run, store: &Store) -> anyhow::Result<SiteDocu
     Ok(document)
 }
 
+/// The document `text` with parameters of `component` set. What else its owner wrote, comments too, stays as it is.
+///
+/// # Errors
+/// If the text is no TOML, or has no such component.
+pub fn with_params(text: &str, component: &Name, set: &[(&str, toml_edit::Value)]) -> anyhow::Result<String> {
+    let mut document: toml_edit::DocumentMut = text.parse().context("the site document is no TOML any more")?;
+    let entries = document.get_mut("component").and_then(toml_edit::Item::as_array_of_tables_mut);
+    let named =
+        |entry: &&mut toml_edit::Table| entry.get("name").and_then(|it| it.as_str()) == Some(component.as_str());
+    let entry = entries.and_then(|entries| entries.iter_mut().find(named));
+    let entry = entry.with_context(|| format!("the site document has no component {component}"))?;
+    let inline = toml_edit::Value::InlineTable(toml_edit::InlineTable::new());
+    let params = entry.entry("params").or_insert(toml_edit::Item::Value(inline));
+    let params = params.as_table_like_mut().with_context(|| format!("params of {component} is no table"))?;
+    for (key, value) in set {
+        params.insert(key, toml_edit::Item::Value(value.clone()));
+    }
+    Ok(document.to_string())
+}
+
 /// Writes a document so that a crash leaves the old one or the new one.
 ///
 /// # Errors
@@ -96,11 +116,39 @@ pub fn write(path: &Path, document: &SiteDocument) -> anyhow::Result<()> {
     let text = document.to_toml().context("the site document cannot be written")?;
     let head = "# What runs on this site. Check it with: godvision-server check site.toml\n\
                 # Where clips go is the secret \"archive\" (--archive); units and parameters: README of godvision-server.\n";
+    write_text(path, &format!("{head}{text}"))
+}
+
+/// Writes a document's text so that a crash leaves the old one or the new one.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
     let partial = path.with_extension("toml.part");
     let mut file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    file.write_all(head.as_bytes())?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&partial, path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_keeps_what_the_owner_wrote() {
+        let text = "# mine\nversion = 1\nsite = \"home\"\n\n[[component]]\nname = \"motion/yard\" # the yard\nunit = \"motion\"\n\
+                    params = { quiet_after = 5.0, zones = [\"a: 0,0 9,0 0,9\"] }\n\n[[component]]\nname = \"live\"\nunit = \"live\"\n";
+        let zones = toml_edit::Array::from_iter(["b: 1,1 9,1 1,9"]);
+        let edit = |name, text: &str| with_params(text, &Name::new(name).unwrap(), &[("zones", zones.clone().into())]);
+        let edited = edit("motion/yard", text).unwrap();
+        assert_eq!(edited, text.replace("a: 0,0 9,0 0,9", "b: 1,1 9,1 1,9"));
+        let edited = edit("live", text).unwrap();
+        let document = SiteDocument::parse(&edited).unwrap();
+        assert_eq!(document.components[1].params.texts("zones"), ["b: 1,1 9,1 1,9"]);
+        assert_eq!(document.components[0].params.texts("zones"), ["a: 0,0 9,0 0,9"]);
+        assert!(edit("motion/none", text).unwrap_err().to_string().contains("motion/none"));
+        assert!(edit("live", "version =").is_err());
+    }
 }

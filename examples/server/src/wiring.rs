@@ -41,10 +41,10 @@ use godvision_vision::sensors::{MotionUnit, QrUnit};
 use crate::board::Board;
 use crate::metrics;
 use crate::persons;
-use crate::site::{ARCHIVE_SECRET, PERSONS_FILE, RULES_FILE};
+use crate::site::{self, ARCHIVE_SECRET, PERSONS_FILE, RULES_FILE, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
-use crate::web::system::{Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError};
+use crate::web::system::{Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError, Watching};
 
 /// The folder of clips that are not yet archived, in the data folder.
 const SPOOL_FOLDER: &str = "spool";
@@ -202,6 +202,8 @@ struct Running {
     doors: Doors,
     archive: Arc<dyn Archive>,
     started: WallTime,
+    /// The site document's file. One edit at a time.
+    file: tokio::sync::Mutex<PathBuf>,
 }
 
 impl Wiring {
@@ -233,7 +235,8 @@ impl Wiring {
         let host = Host::new(options, registry);
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
-        let running = Arc::new(Running { host, document, secrets, store, shared, doors, archive, started });
+        let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
+        let running = Arc::new(Running { host, document, secrets, store, shared, doors, archive, started, file });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -397,6 +400,23 @@ impl Running {
         Ok(())
     }
 
+    /// The detector of `camera` as its document has it.
+    fn detector(&self, camera: &Name) -> Result<Name, SystemError> {
+        let missing = || SystemError::NotFound { what: "motion detector of camera", id: camera.to_string() };
+        self.fed_by(camera, "motion").into_iter().next().ok_or_else(missing)
+    }
+
+    /// Edits the site document's file and puts it in force; if it is refused, file and site stay as they are.
+    async fn edit(&self, component: &Name, set: &[(&str, toml_edit::Value)]) -> Result<(), SystemError> {
+        let unavailable = |error: anyhow::Error| SystemError::Unavailable { detail: format!("{error:#}") };
+        let path = self.file.lock().await;
+        let text = tokio::fs::read_to_string(&*path).await;
+        let text = text.with_context(|| format!("cannot read {}", path.display())).map_err(unavailable)?;
+        let edited = site::with_params(&text, component, set).map_err(unavailable)?;
+        self.change(&edited).await.map_err(|error| SystemError::Refused { detail: format!("{error:#}") })?;
+        site::write_text(&path, &edited).map_err(unavailable)
+    }
+
     fn is_on(&self, component: &Name) -> bool {
         self.host.component(component).is_some_and(|status| status.state != ComponentState::Stopped)
     }
@@ -503,6 +523,24 @@ impl System for Running {
                 Switch::Detection => self.detect(camera, on).await?,
             }
             Ok(())
+        })
+    }
+
+    fn watching(&self, camera: &Name) -> Result<Watching, SystemError> {
+        let detector = self.detector(camera)?;
+        let document = self.document();
+        let params = document.components.iter().find(|it| it.name == detector).map(|it| &it.params);
+        Ok(Watching {
+            sensitivity: params.and_then(|it| it.text("sensitivity")).unwrap_or("normal").to_owned(),
+            zones: params.map(|it| it.texts("zones").to_vec()).unwrap_or_default(),
+        })
+    }
+
+    fn set_watching<'a>(&'a self, camera: &'a Name, watching: Watching) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let detector = self.detector(camera)?;
+            let zones = toml_edit::Array::from_iter(watching.zones);
+            self.edit(&detector, &[("sensitivity", watching.sensitivity.into()), ("zones", zones.into())]).await
         })
     }
 

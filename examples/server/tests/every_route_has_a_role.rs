@@ -23,6 +23,7 @@ fn path(template: &str) -> String {
 fn body(template: &str) -> Option<&'static str> {
     match template {
         "/api/v1/cameras/{id}/detection" | "/api/v1/cameras/{id}/archive" => Some(r#"{"on": true}"#),
+        "/api/v1/cameras/{id}/motion" => Some(r#"{"sensitivity": "high", "zones": ["gate: 0,0 1000,0 0,1000"]}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
         _ => None,

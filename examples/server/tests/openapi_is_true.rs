@@ -128,11 +128,19 @@ async fn answers_fit_their_schemas() {
     let token = server.token("ada").await;
     let open = server.request(Method::POST, "/api/v1/doors/house%2Ffront/open").token(&token);
     let switch = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/archive").token(&token);
+    let watch = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/motion").token(&token);
+    let watched = server.get("/api/v1/cameras/yard%2Fcamera/motion", &token).await;
     let login = server.request(Method::POST, "/api/v1/login");
     let credentials = format!(r#"{{"name": "vera", "password": "{}"}}"#, common::PASSWORD);
     let mut answers = vec![
         ("/doors/{id}/open", "post", open.send().await),
         ("/cameras/{id}/archive", "put", switch.json(r#"{"on": false}"#).send().await),
+        ("/cameras/{id}/motion", "get", watched),
+        (
+            "/cameras/{id}/motion",
+            "put",
+            watch.json(r#"{"sensitivity": "low", "zones": ["!street: 0,0 9,9 0,9"]}"#).send().await,
+        ),
         ("/login", "post", login.json(credentials).send().await),
         ("/health", "get", server.request(Method::GET, "/api/v1/health").send().await),
     ];

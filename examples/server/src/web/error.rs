@@ -107,6 +107,7 @@ impl From<SystemError> for WebError {
     fn from(error: SystemError) -> Self {
         let (status, code) = match &error {
             SystemError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            SystemError::Refused { .. } => (StatusCode::BAD_REQUEST, "refused"),
             SystemError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
         Self::new(status, code, error.to_string())

@@ -27,6 +27,7 @@ struct Shell {
     user: String,
     role: &'static str,
     may_operate: bool,
+    may_administer: bool,
 }
 
 impl Shell {
@@ -36,6 +37,7 @@ impl Shell {
             user: who.name().to_owned(),
             role: who.session.user.role.code(),
             may_operate: who.may(Role::Operator),
+            may_administer: who.may(Role::Admin),
         }
     }
 }

@@ -37,6 +37,7 @@ pub fn routes() -> Vec<Route> {
     const ANYONE: Access = Access::Anyone;
     const VIEWER: Access = Access::AtLeast(Role::Viewer);
     const OPERATOR: Access = Access::AtLeast(Role::Operator);
+    const ADMIN: Access = Access::AtLeast(Role::Admin);
     vec![
         // Pages.
         line(Method::GET, "/", VIEWER, get(pages::home)),
@@ -60,6 +61,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/cameras", VIEWER, get(api::cameras::list)),
         line(Method::PUT, "/api/v1/cameras/{id}/detection", OPERATOR, put(api::cameras::detection)),
         line(Method::PUT, "/api/v1/cameras/{id}/archive", OPERATOR, put(api::cameras::archive)),
+        line(Method::GET, "/api/v1/cameras/{id}/motion", VIEWER, get(api::cameras::watching)),
+        line(Method::PUT, "/api/v1/cameras/{id}/motion", ADMIN, put(api::cameras::set_watching)),
         line(Method::GET, "/api/v1/cameras/{id}/live", VIEWER, get(api::cameras::live)),
         line(Method::GET, "/api/v1/clips", VIEWER, get(api::clips::list)),
         line(Method::GET, "/api/v1/clips/{id}/video", VIEWER, get(api::clips::video)),

@@ -44,6 +44,15 @@ pub struct Camera {
     pub counters: Vec<(&'static str, u64)>,
 }
 
+/// What a camera's motion detector watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watching {
+    /// `low`, `normal` or `high`.
+    pub sensitivity: String,
+    /// Zones as the site document has them: `name: x,y x,y x,y` in thousandths of the picture, `!name: ...` is ignored.
+    pub zones: Vec<String>,
+}
+
 /// Where a clip is on its way to the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClipState {
@@ -172,6 +181,12 @@ pub enum SystemError {
         /// As it was asked for.
         id: String,
     },
+    /// What was asked for is wrong; nothing has changed.
+    #[error("{detail}")]
+    Refused {
+        /// What is wrong and what would be right.
+        detail: String,
+    },
     /// It exists but cannot serve now.
     #[error("{detail}")]
     Unavailable {
@@ -190,6 +205,18 @@ pub trait System: Send + Sync + 'static {
     /// # Errors
     /// [`SystemError`].
     fn set_switch<'a>(&'a self, camera: &'a Name, switch: Switch, on: bool) -> BoxFuture<'a, Result<(), SystemError>>;
+
+    /// What the camera's motion detector watches.
+    ///
+    /// # Errors
+    /// [`SystemError::NotFound`] if there is no such camera or it has no detector.
+    fn watching(&self, camera: &Name) -> Result<Watching, SystemError>;
+
+    /// Makes the camera's motion detector watch this, now and after the next start.
+    ///
+    /// # Errors
+    /// [`SystemError`]; then it watches what it did.
+    fn set_watching<'a>(&'a self, camera: &'a Name, watching: Watching) -> BoxFuture<'a, Result<(), SystemError>>;
 
     /// A page of clips, newest first.
     ///

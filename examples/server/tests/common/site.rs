@@ -11,12 +11,13 @@ use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verd
 use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
-    Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError,
+    Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
 pub(crate) struct Site {
     pub(crate) cameras: Mutex<Vec<Camera>>,
+    pub(crate) watching: Mutex<Watching>,
     pub(crate) clips: Mutex<Vec<Clip>>,
     pub(crate) doors: Mutex<Vec<Door>>,
     pub(crate) videos: BTreeMap<String, Bytes>,
@@ -85,6 +86,10 @@ impl Site {
     pub(crate) fn empty(clock: Arc<dyn Clock>) -> Self {
         Self {
             cameras: Mutex::default(),
+            watching: Mutex::new(Watching {
+                sensitivity: "normal".into(),
+                zones: vec!["gate: 0,0 1000,0 0,1000".into()],
+            }),
             clips: Mutex::default(),
             doors: Mutex::default(),
             videos: BTreeMap::new(),
@@ -152,6 +157,20 @@ impl System for Site {
                 Switch::Detection => found.detection = on,
                 Switch::Archive => found.archive = on,
             }
+            Ok(())
+        })
+    }
+
+    fn watching(&self, _: &Name) -> Result<Watching, SystemError> {
+        Ok(self.watching.lock().unwrap().clone())
+    }
+
+    fn set_watching<'a>(&'a self, _: &'a Name, watching: Watching) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            if watching.zones.iter().any(|zone| zone.parse::<godvision_vision::motion::Zone>().is_err()) {
+                return Err(SystemError::Refused { detail: "a zone is wrong".to_owned() });
+            }
+            *self.watching.lock().unwrap() = watching;
             Ok(())
         })
     }

@@ -16,7 +16,7 @@ use godvision_core::signal::media::StreamState;
 use serde::{Deserialize, Serialize};
 
 use super::super::guard::Who;
-use super::super::system::{Camera, Switch, SystemError};
+use super::super::system::{Camera, Switch, SystemError, Watching};
 use super::super::{AppState, WebError, live as view};
 use super::Id;
 
@@ -153,6 +153,43 @@ pub(crate) async fn archive(
     body: Result<Json<SwitchBody>, JsonRejection>,
 ) -> Result<Json<SwitchView>, WebError> {
     switch(&state, &who, &id, Switch::Archive, body).await
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WatchingView {
+    sensitivity: String,
+    zones: Vec<String>,
+}
+
+impl From<Watching> for WatchingView {
+    fn from(Watching { sensitivity, zones }: Watching) -> Self {
+        Self { sensitivity, zones }
+    }
+}
+
+/// `GET /api/v1/cameras/{id}/motion`
+pub(crate) async fn watching(State(state): State<AppState>, Id(id): Id) -> Result<Json<WatchingView>, WebError> {
+    let camera = camera(&state, &id)?.id;
+    Ok(Json(state.system().watching(&camera)?.into()))
+}
+
+/// `PUT /api/v1/cameras/{id}/motion`
+pub(crate) async fn set_watching(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+    body: Result<Json<WatchingView>, JsonRejection>,
+) -> Result<Json<WatchingView>, WebError> {
+    let Json(WatchingView { sensitivity, zones }) = body?;
+    let camera = camera(&state, &id)?.id;
+    let count = zones.len().to_string();
+    state.system().set_watching(&camera, Watching { sensitivity: sensitivity.clone(), zones }).await?;
+    let text = format!("{} changed what the motion detector of {camera} watches", who.name());
+    let fields =
+        [("camera", camera.as_str()), ("sensitivity", &*sensitivity), ("zones", &*count), ("user", who.name())];
+    state.note(Level::Security, "camera.watching", text, &fields).await?;
+    Ok(Json(state.system().watching(&camera)?.into()))
 }
 
 /// `GET /api/v1/cameras/{id}/live`: a WebSocket; ends with the session that opened it.
