@@ -49,6 +49,8 @@ const SHAKE_FROM_PERCENT: usize = 2;
 /// Shaking if at most this share of the changes, in 1/100, remains when the background may lie two pixels aside. Things
 /// that move keep 60 % and more; a camera shaken by two pixels keeps 0 to 20 %.
 const SHAKE_LEAVES_PERCENT: usize = 40;
+/// The first look is at one row of four: whether the camera shakes shows everywhere.
+const SHAKE_SAMPLE: usize = 4;
 
 /// Frames after a shake during which shaking is looked for whatever the share: some shifts show little.
 const SHAKE_KEPT: u8 = 25;
@@ -207,21 +209,13 @@ impl Model {
         );
         let shaken = self.shaken;
         self.shaken = shaken.saturating_sub(1);
-        if shaken > 0 || counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
-            let left = kernel::classify_shifted(
-                self.level,
-                &self.now,
-                &self.back,
-                &self.threshold,
-                self.width,
-                &mut self.scratch,
-                &mut self.columns,
-                &mut self.more_columns,
-            );
+        let shows = counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT;
+        if (shaken > 0 || shows) && self.looks_shaken() {
+            let left = self.compare_shifted(1);
             if left * 100 < counts.raw * SHAKE_LEAVES_PERCENT {
                 std::mem::swap(&mut self.raw, &mut self.scratch);
                 // A frame that shows little says nothing about how long the camera shakes.
-                if counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
+                if shows {
                     self.shaken = SHAKE_KEPT;
                 }
                 counts.raw = left;
@@ -229,6 +223,27 @@ impl Model {
             }
         }
         counts
+    }
+
+    /// Whether a shift explains most of the changes in a sample of the rows.
+    fn looks_shaken(&mut self) -> bool {
+        let raw = kernel::count_rows(self.level, &self.raw, self.width, SHAKE_SAMPLE);
+        self.compare_shifted(SHAKE_SAMPLE) * 100 < raw * SHAKE_LEAVES_PERCENT
+    }
+
+    /// Compares every `every`-th row with all that the background shows nearby, into `scratch`; counts the changes.
+    fn compare_shifted(&mut self, every: usize) -> usize {
+        kernel::classify_shifted(
+            self.level,
+            &self.now,
+            &self.back,
+            &self.threshold,
+            self.width,
+            every,
+            &mut self.scratch,
+            &mut self.columns,
+            &mut self.more_columns,
+        )
     }
 
     /// Cleans the mask and learns from the picture. `still_from` is the number of frames of stillness that counts as

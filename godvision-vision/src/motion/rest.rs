@@ -12,7 +12,8 @@
 //! around a hole the background had it.
 //!
 //! A person who stands still is a thing at rest only if next to nothing of them moves for the rest time: time in which
-//! the surroundings move does not count, and pixels of a candidate that show the background again leave it at once.
+//! the surroundings move does not count, and a candidate beside which the background comes to light again (a shifted
+//! weight; who walks past only hides) starts anew.
 //!
 //! **Never:** what the thing is, clocks, allocation once it runs.
 
@@ -52,6 +53,8 @@ const JOIN_REACH: u16 = 6;
 /// arms and head are more than that.
 const CALM_PART: u32 = 4;
 const CALM_REACH: u16 = 4;
+/// A candidate that uncovers a twentieth of its area between two looks has moved: one pixel in twenty across.
+const MOVED_PART: u32 = 20;
 /// The contour's edge in one picture must be this much stronger than in the other.
 const EDGE_RATIO: (u64, u64) = (13, 10);
 
@@ -93,6 +96,10 @@ struct Thing {
     there: Stamp,
     gone: Option<Stamp>,
     is_hidden: bool,
+    /// The light changed since, so what the place would show without it is a guess.
+    is_relit: bool,
+    /// After a change of light: the background, which then had the thing in it, was seen to be uncovered.
+    is_uncovered: bool,
     /// Contrast over its contour in the picture and in the background.
     picture: u64,
     model: u64,
@@ -142,6 +149,7 @@ struct Look {
     there: u32,
     gone: u32,
     moving: u32,
+    released: u32,
 }
 
 /// All things at rest in one camera's picture.
@@ -198,12 +206,21 @@ impl Rests {
     /// The light changed: pixels of things keep what they show now as the thing, and the ratio to what was there before.
     pub(super) fn relit(&mut self, now: &[u8], at: Stamp) {
         self.relearnt(at);
+        // Of the whole thing: a ratio of single pixels would be mostly noise.
+        let mut sums = [(0_u64, 0_u64); THINGS_MAX + 1];
+        for ((&owner, &now), &is) in self.owner.iter().zip(now).zip(&self.is) {
+            let (before, after) = &mut sums[usize::from(owner)];
+            *before += u64::from(is);
+            *after += u64::from(now);
+        }
         for ((&owner, &now), (was, is)) in self.owner.iter().zip(now).zip(self.was.iter_mut().zip(&mut self.is)) {
             if owner != 0 {
-                *was = (u32::from(*was) * u32::from(now) / u32::from(*is).max(1)).min(255) as u8;
+                let (before, after) = sums[usize::from(owner)];
+                *was = (u64::from(*was) * after / before.max(1)).min(255) as u8;
                 *is = now;
             }
         }
+        self.things.iter_mut().flatten().for_each(|thing| thing.is_relit = true);
     }
 
     /// Lists the noticed things for a frame that is not looked at.
@@ -262,6 +279,7 @@ impl Rests {
                     if thing.id == 0 {
                         self.owner[i] = 0;
                         thing.area -= 1;
+                        look.released += 1;
                     } else {
                         look.gone += 1;
                     }
@@ -285,6 +303,10 @@ impl Rests {
                 self.release(slot);
                 return None;
             }
+            if look.released * MOVED_PART > thing.area {
+                thing.since = at;
+                thing.calm = Duration::ZERO;
+            }
             if is_there && look.moving * CALM_PART <= thing.area {
                 thing.calm += passed;
             }
@@ -299,7 +321,8 @@ impl Rests {
         } else if at.mono - thing.gone.get_or_insert(at).mono >= GONE_AFTER {
             return Some(RestPhase::Over);
         }
-        Some(if hidden_for > HIDDEN_MAX { RestPhase::Over } else { RestPhase::Ongoing })
+        let is_over = hidden_for > HIDDEN_MAX || (thing.is_uncovered && thing.is_hidden);
+        Some(if is_over { RestPhase::Over } else { RestPhase::Ongoing })
     }
 
     /// Gives a candidate its number, or joins it to the thing beside it that came with it.
@@ -386,6 +409,15 @@ impl Rests {
             }
             if fate.owned * 2 > part.area {
                 if let Some(thing) = &mut self.things[usize::from(fate.owner) - 1] {
+                    let is_most = fate.owned * 2 > thing.area;
+                    thing.is_uncovered |= thing.is_relit
+                        && thing.is_hidden
+                        && is_most
+                        && thing.kind() == RestKind::Left
+                        && edge.is_uncovered(part.area);
+                    if thing.is_hidden {
+                        continue;
+                    }
                     thing.picture += edge.picture;
                     thing.model += edge.model;
                 }
@@ -443,6 +475,8 @@ impl Rests {
             there: at,
             gone: None,
             is_hidden: false,
+            is_relit: false,
+            is_uncovered: false,
             picture: edge.picture,
             model: edge.model,
         });
