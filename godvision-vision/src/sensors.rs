@@ -23,7 +23,7 @@ use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
 use godvision_core::signal::seen::{
-    Finding, Motion, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper, TamperKind,
+    Finding, Motion, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper,
 };
 use godvision_core::{MonoTime, Name, Stamp};
 

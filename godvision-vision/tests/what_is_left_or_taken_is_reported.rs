@@ -99,8 +99,8 @@ fn what_hung_there_and_is_missing_was_taken() {
     let mut watch = Watch::new(options());
     let picture = [60, 130, 90, 155];
     let mut seen = Vec::new();
-    for i in 0..330 {
-        let figures: &[[usize; 4]] = if i < 120 || i >= 270 { &[picture] } else { &[] };
+    for i in 0..480 {
+        let figures: &[[usize; 4]] = if i < 260 || i >= 420 { &[picture] } else { &[] };
         seen.extend(watch.show(figures, 1.0));
     }
     assert_eq!((seen[0].phase, seen[0].kind), (RestPhase::Noticed, RestKind::Taken));
@@ -108,7 +108,7 @@ fn what_hung_there_and_is_missing_was_taken() {
     assert!(seen.iter().all(|rest| rest.thing == 1));
     let last = seen[seen.len() - 1];
     assert_eq!(last.phase, RestPhase::Over, "hung up again");
-    assert!((295..310).contains(&last.sequence), "{last:?}");
+    assert!((445..460).contains(&last.sequence), "{last:?}");
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub struct MaskView<'a> {
 
 /// Finds what moves in the pictures of one fixed camera.
 ///
-/// Holds about 2.4 MB for 1080p. A step reads the picture once and allocates nothing.
+/// Holds about 3 MB for 1080p. A step reads the picture once and allocates nothing.
 #[derive(Debug)]
 pub struct MotionDetector {
     downscale: BoxDownscale,

@@ -55,6 +55,9 @@ const CALM_PART: u32 = 4;
 const CALM_REACH: u16 = 4;
 /// A candidate that uncovers a twentieth of its area between two looks has moved: one pixel in twenty across.
 const MOVED_PART: u32 = 20;
+/// Something can be missing only where the background has stood for this many rest times: what was learnt lately may have
+/// been a person who stood there for a while.
+const BACKGROUND_AGE: u32 = 3;
 /// The contour's edge in one picture must be this much stronger than in the other.
 const EDGE_RATIO: (u64, u64) = (13, 10);
 
@@ -137,6 +140,8 @@ impl Thing {
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     owned: u32,
+    /// Pixels whose background is young.
+    young: u32,
     /// The thing that owns the most recently counted pixels, as in [`Rests::owner`].
     owner: u8,
     /// The thing that takes it, as in [`Rests::owner`].
@@ -152,6 +157,11 @@ struct Look {
     released: u32,
 }
 
+/// A stamp in whole seconds of the frames' clock, counted from 1.
+fn seconds(at: Stamp) -> u32 {
+    (at.mono.as_nanos() / 1_000_000_000).saturating_add(1).min(u64::from(u32::MAX)) as u32
+}
+
 /// All things at rest in one camera's picture.
 #[derive(Debug)]
 pub(super) struct Rests {
@@ -163,6 +173,8 @@ pub(super) struct Rests {
     /// What the pixel showed before the thing, and with it.
     was: Vec<u8>,
     is: Vec<u8>,
+    /// The second, on the frames' clock, in which the background was last seen to be uncovered at the pixel.
+    uncovered: Vec<u32>,
     things: [Option<Thing>; THINGS_MAX],
     fates: Vec<Fate>,
     steps: Vec<RestStep>,
@@ -184,6 +196,7 @@ impl Rests {
             owner: plane(),
             was: plane(),
             is: plane(),
+            uncovered: vec![0; scale.width * scale.height],
             things: [None; THINGS_MAX],
             fates: Vec::with_capacity(RUNS_MAX),
             steps: Vec::with_capacity(THINGS_MAX),
@@ -389,19 +402,29 @@ impl Rests {
     fn take_up(&mut self, evidence: &Evidence<'_>, zones: &ZoneMap, at: Stamp) {
         let parts = evidence.parts;
         let width = self.scale.width;
+        let old = self.rest_after * BACKGROUND_AGE;
+        let second = seconds(at);
+        let young_from = second.saturating_sub(old.as_secs() as u32);
         self.fates.clear();
         self.fates.resize(parts.blobs().len(), Fate::default());
         for run in parts.runs() {
             let start = usize::from(run.y) * width;
+            let span = start + usize::from(run.left)..start + usize::from(run.right);
             let fate = &mut self.fates[usize::from(run.blob)];
-            for &owner in &self.owner[start + usize::from(run.left)..start + usize::from(run.right)] {
+            let part = parts.blobs()[usize::from(run.blob)];
+            let is_uncovered = evidence.edges[usize::from(run.blob)].is_uncovered(part.area);
+            for (&owner, uncovered) in self.owner[span.clone()].iter().zip(&mut self.uncovered[span]) {
                 if owner != 0 {
                     fate.owned += 1;
                     fate.owner = owner;
                 }
+                fate.young += u32::from(*uncovered > young_from);
+                if is_uncovered {
+                    *uncovered = second;
+                }
             }
         }
-        let is_old = self.learnt.is_some_and(|learnt| at.mono - learnt.mono >= self.rest_after);
+        let is_old = self.learnt.is_some_and(|learnt| at.mono - learnt.mono >= old);
         for (index, part) in parts.blobs().iter().enumerate() {
             let (fate, edge) = (self.fates[index], evidence.edges[index]);
             if part.area < PART_AREA {
@@ -424,7 +447,7 @@ impl Rests {
                 continue;
             }
             // What a young background shows may have stood there only by chance when it was made: nothing is missing.
-            if edge.is_uncovered(part.area) && !is_old {
+            if edge.is_uncovered(part.area) && (!is_old || fate.young * 2 > part.area) {
                 continue;
             }
             if let Some(slot) = self.place(part.bounds, edge, at) {
