@@ -295,6 +295,7 @@ mod spec {
     /// shift of the whole picture by up to two pixels explains is not a change. Looks at every `every`-th row only, and
     /// returns the number of changed pixels there. `lows` and `highs` hold `width + 4` values.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as `update`")]
     pub(super) fn classify_shifted(
         now: &[u8],
         back: &[u8],

@@ -100,7 +100,7 @@ fn what_hung_there_and_is_missing_was_taken() {
     let picture = [60, 130, 90, 155];
     let mut seen = Vec::new();
     for i in 0..480 {
-        let figures: &[[usize; 4]] = if i < 260 || i >= 420 { &[picture] } else { &[] };
+        let figures: &[[usize; 4]] = if !(260..420).contains(&i) { &[picture] } else { &[] };
         seen.extend(watch.show(figures, 1.0));
     }
     assert_eq!((seen[0].phase, seen[0].kind), (RestPhase::Noticed, RestKind::Taken));

@@ -430,7 +430,14 @@ impl Rests {
             if part.area < PART_AREA {
                 continue;
             }
+            // What a young background shows may have stood there only by chance when it was made: nothing is missing.
+            let is_nothing = edge.is_uncovered(part.area) && (!is_old || fate.young * 2 > part.area);
             if fate.owned * 2 > part.area {
+                let slot = usize::from(fate.owner) - 1;
+                if is_nothing && self.things[slot].is_some_and(|thing| thing.id == 0) {
+                    self.release(slot);
+                    continue;
+                }
                 if let Some(thing) = &mut self.things[usize::from(fate.owner) - 1] {
                     let is_most = fate.owned * 2 > thing.area;
                     thing.is_uncovered |= thing.is_relit
@@ -446,8 +453,7 @@ impl Rests {
                 }
                 continue;
             }
-            // What a young background shows may have stood there only by chance when it was made: nothing is missing.
-            if edge.is_uncovered(part.area) && (!is_old || fate.young * 2 > part.area) {
+            if is_nothing {
                 continue;
             }
             if let Some(slot) = self.place(part.bounds, edge, at) {

@@ -56,6 +56,11 @@ const LEARN: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(600);
 
 /// A camera's view was spoilt, or is good again.
+///
+/// A lens covered by something with detail that holds still looks turned; a view turned to a bare wall, or black night
+/// without a lamp, looks covered; a clock drawn into the picture hides that it is frozen; a view with next to no detail is
+/// judged for nothing but frozen. Turned lasts until the old view is back, or the new one is accepted
+/// ([`MotionDetector::accept_view`](super::MotionDetector::accept_view)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TamperStep {
