@@ -292,14 +292,16 @@ mod spec {
     }
 
     /// Like [`classify`], but a pixel is compared with everything the background shows within two pixels of it: what a
-    /// shift of the whole picture by up to two pixels explains is not a change. Returns the number of changed pixels.
-    /// `lows` and `highs` hold `width + 4` values.
+    /// shift of the whole picture by up to two pixels explains is not a change. Looks at every `every`-th row only, and
+    /// returns the number of changed pixels there. `lows` and `highs` hold `width + 4` values.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as `update`")]
     pub(super) fn classify_shifted(
         now: &[u8],
         back: &[u8],
         threshold: &[u8],
         width: usize,
+        every: usize,
         raw: &mut [u8],
         lows: &mut [u8],
         highs: &mut [u8],
@@ -307,7 +309,7 @@ mod spec {
         let height = now.len() / width;
         let (lows, highs) = (&mut lows[..width + 4], &mut highs[..width + 4]);
         let mut changed = 0;
-        for y in 0..height {
+        for y in (0..height).step_by(every) {
             let row = |dy: isize| {
                 let y = y.saturating_add_signed(dy).min(height - 1);
                 &back[y * width..][..width]
@@ -338,6 +340,12 @@ mod spec {
             changed += total(raw);
         }
         changed
+    }
+
+    /// Number of set flags in every `every`-th row.
+    #[inline(always)]
+    pub(super) fn count_rows(flags: &[u8], width: usize, every: usize) -> usize {
+        flags.chunks_exact(width).step_by(every).map(total).sum()
     }
 
     /// 1 where at least `need` of the flags in the window of `2 RADIUS + 1` squared are set; outside counts as 0. With
@@ -547,8 +555,11 @@ kernels! {
     fn classify(now: &[u8], before: &[u8], back: &[u8], threshold: &[u8], raw: &mut [u8], steady_within: u8) -> Counts;
     /// See [`spec::classify_shifted`].
     fn classify_shifted(
-        now: &[u8], back: &[u8], threshold: &[u8], width: usize, raw: &mut [u8], lows: &mut [u8], highs: &mut [u8]
+        now: &[u8], back: &[u8], threshold: &[u8], width: usize, every: usize, raw: &mut [u8], lows: &mut [u8],
+        highs: &mut [u8],
     ) -> usize;
+    /// See [`spec::count_rows`].
+    fn count_rows(flags: &[u8], width: usize, every: usize) -> usize;
     /// See [`spec::vote5`].
     fn vote5(src: &[u8], width: usize, out: &mut [u8], need: u8, columns: &mut [u8]);
     /// See [`spec::erode5`].
@@ -785,14 +796,17 @@ mod tests {
                 .collect();
             let changed = same_everywhere(|level| {
                 let (mut raw, mut lows, mut highs) = (vec![9; w * h], vec![0; w + 4], vec![0; w + 4]);
-                classify_shifted(level, &now, &back, &vec![0; w * h], w, &mut raw, &mut lows, &mut highs)
+                classify_shifted(level, &now, &back, &vec![0; w * h], w, 1, &mut raw, &mut lows, &mut highs)
             });
             prop_assert_eq!(changed, 0);
             let other = bytes(w * h, seed ^ 1);
             let (raw, changed) = same_everywhere(|level| {
                 let (mut raw, mut lows, mut highs) = (vec![9; w * h], vec![0; w + 4], vec![0; w + 4]);
                 let threshold = vec![3; w * h];
-                let changed = classify_shifted(level, &other, &back, &threshold, w, &mut raw, &mut lows, &mut highs);
+                let changed = classify_shifted(level, &other, &back, &threshold, w, 1, &mut raw, &mut lows, &mut highs);
+                let mut some = vec![9; w * h];
+                let few = classify_shifted(level, &other, &back, &threshold, w, 3, &mut some, &mut lows, &mut highs);
+                assert_eq!(count_rows(level, &raw, w, 3), few);
                 (raw, changed)
             });
             prop_assert_eq!(raw.iter().filter(|&&flag| flag == 1).count(), changed);

@@ -13,7 +13,7 @@ pub mod sensors;
 
 pub use colour::{RgbImage, RgbView};
 pub use error::Error;
-pub use motion::{MotionDetector, MotionOptions, MotionStep};
+pub use motion::{MotionDetector, MotionOptions, MotionStep, RestStep, TamperStep};
 pub use plane::LumaView;
 pub use qr::{QrOptions, QrReader};
 

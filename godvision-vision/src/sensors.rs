@@ -22,11 +22,13 @@ use godvision_core::bus::{
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Region, SceneChange, Sighting};
-use godvision_core::{MonoTime, Name};
+use godvision_core::signal::seen::{
+    Finding, Motion, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper,
+};
+use godvision_core::{MonoTime, Name, Stamp};
 
 use crate::error::Error;
-use crate::motion::{MotionDetector, MotionOptions, MotionStep, SceneStep, Sensitivity, Zone};
+use crate::motion::{MotionDetector, MotionOptions, MotionStep, RestStep, SceneStep, Sensitivity, TamperStep, Zone};
 use crate::plane::LumaView;
 use crate::qr::{QrOptions, QrReader, engines};
 
@@ -39,7 +41,10 @@ const MOTION_FRESH: Duration = Duration::from_secs(2);
 /// With motion as the alarm clock: how often a quiet picture is looked at all the same.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes motion detectors: input `pictures`, outputs `motion` and `scene`.
+/// How often a thing at rest is reported after it was noticed: it changes nothing, so this only says that it is watched.
+const REST_EVERY: Duration = Duration::from_secs(10);
+
+/// Makes motion detectors: input `pictures`, outputs `motion`, `scene`, `rest` and `tamper`.
 #[derive(Debug)]
 pub struct MotionUnit(UnitSpec);
 
@@ -80,6 +85,12 @@ impl MotionUnit {
                 "how long nothing must move before it ends",
             ),
             ParamSpec::with_default(
+                "rest_after",
+                span(1.0, 3600.0),
+                seconds(options.rest_after),
+                "how long a thing left or taken must rest to be reported",
+            ),
+            ParamSpec::with_default(
                 "absorb_after",
                 span(10.0, 3600.0),
                 seconds(options.absorb_after),
@@ -92,7 +103,12 @@ impl MotionUnit {
             about: "finds what moves in a fixed camera's pictures",
             kind: Kind::Complex,
             inputs: vec![PortSpec::input::<Picture>("pictures", Policy::Latest)],
-            outputs: vec![PortSpec::output::<Motion>("motion"), PortSpec::output::<SceneChange>("scene")],
+            outputs: vec![
+                PortSpec::output::<Motion>("motion"),
+                PortSpec::output::<SceneChange>("scene"),
+                PortSpec::output::<Rest>("rest"),
+                PortSpec::output::<Tamper>("tamper"),
+            ],
             params,
         })
     }
@@ -117,6 +133,7 @@ impl Unit for MotionUnit {
             zones,
             start_after: params.seconds("start_after").unwrap_or(usual.start_after),
             quiet_after: params.seconds("quiet_after").unwrap_or(usual.quiet_after),
+            rest_after: params.seconds("rest_after").unwrap_or(usual.rest_after),
             absorb_after: params.seconds("absorb_after").unwrap_or(usual.absorb_after),
         };
         options.check().map_err(|error| params.error("zones", error.to_string()))?;
@@ -127,6 +144,9 @@ impl Unit for MotionUnit {
             watched: None,
             running: None,
             reported: None,
+            resting: Vec::new(),
+            rested: None,
+            spoilt: Vec::new(),
             refused: None,
         }))
     }
@@ -139,6 +159,16 @@ struct Seen {
     regions: Vec<Region>,
     zones: Vec<String>,
     share: f32,
+    rests: Vec<(RestStep, Vec<String>)>,
+    tamper: Option<TamperStep>,
+}
+
+/// Where a motion detector says what it found.
+struct MotionOutputs {
+    motion: Output<Motion>,
+    scene: Output<SceneChange>,
+    rest: Output<Rest>,
+    tamper: Output<Tamper>,
 }
 
 struct MotionSensor {
@@ -150,6 +180,11 @@ struct MotionSensor {
     running: Option<Motion>,
     /// When that was.
     reported: Option<MonoTime>,
+    /// The last report of each thing at rest, and when they were all reported.
+    resting: Vec<Rest>,
+    rested: Option<MonoTime>,
+    /// What is wrong with the view.
+    spoilt: Vec<Tamper>,
     /// The size that was refused, so that it is said once.
     refused: Option<(usize, usize)>,
 }
@@ -158,21 +193,26 @@ impl Component for MotionSensor {
     fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
             let mut pictures = cx.input::<Picture>("pictures")?;
-            let motions = cx.output::<Motion>("motion")?;
-            let scenes = cx.output::<SceneChange>("scene")?;
+            let outputs = MotionOutputs {
+                motion: cx.output("motion")?,
+                scene: cx.output("scene")?,
+                rest: cx.output("rest")?,
+                tamper: cx.output("tamper")?,
+            };
             loop {
                 let picture = match self.next(&mut pictures).await {
                     Next::Picture(picture) => picture,
                     Next::Silence => {
-                        self.end(cx, &motions);
+                        self.end(cx, &outputs.motion);
                         continue;
                     }
                     Next::End => break,
                 };
-                self.see(cx, &picture, &motions, &scenes).await?;
+                self.see(cx, &picture, &outputs).await?;
             }
             // Whoever records for a running event must not wait for an end that never comes.
-            self.end(cx, &motions);
+            self.end(cx, &outputs.motion);
+            self.forget(cx.now(), &outputs);
             Ok(())
         })
     }
@@ -199,18 +239,13 @@ impl MotionSensor {
         received.map_or(Next::End, Next::Picture)
     }
 
-    async fn see(
-        &mut self,
-        cx: &Context,
-        picture: &Delivery<Picture>,
-        motions: &Output<Motion>,
-        scenes: &Output<SceneChange>,
-    ) -> Result<(), Fault> {
-        let Some(mut detector) = self.detector(cx, picture).await else { return Ok(()) };
+    async fn see(&mut self, cx: &Context, picture: &Delivery<Picture>, outputs: &MotionOutputs) -> Result<(), Fault> {
+        let Some(mut detector) = self.detector(cx, picture, outputs).await else { return Ok(()) };
+        let is_rest_due = self.rested.is_none_or(|last| picture.at.mono - last >= REST_EVERY);
         let shown = Picture::clone(picture);
         let session = picture.session;
         let work = tokio::task::spawn_blocking(move || {
-            let seen = look(&mut detector, &shown);
+            let seen = look(&mut detector, &shown, is_rest_due);
             (detector, seen)
         });
         let (detector, seen) = work.await.map_err(|error| Fault::Restart(format!("the motion detector: {error}")))?;
@@ -219,7 +254,20 @@ impl MotionSensor {
         let Ok(seen) = seen else { return Ok(()) };
         if let Some(scene) = seen.scene {
             let change = SceneChange { source: picture.source.clone(), at: scene.at, share: scene.share };
-            scenes.send_from(picture, change);
+            outputs.scene.send_from(picture, change);
+        }
+        if is_rest_due {
+            self.rested = Some(picture.at.mono);
+        }
+        self.tell_rests(picture, seen.rests, &outputs.rest);
+        if let Some(step) = seen.tamper {
+            let TamperStep { kind, is_over, at, sequence } = step;
+            let tamper = Tamper { source: picture.source.clone(), kind, is_over, at, sequence };
+            self.spoilt.retain(|spoilt| spoilt.kind != kind);
+            if !is_over {
+                self.spoilt.push(tamper.clone());
+            }
+            outputs.tamper.send_from(picture, tamper);
         }
         let Some(step) = seen.step else { return Ok(()) };
         let motion = Motion {
@@ -238,13 +286,36 @@ impl MotionSensor {
         }
         self.reported = Some(picture.at.mono);
         self.running = (step.phase != MotionPhase::Ended).then(|| motion.clone());
-        motions.send_from(picture, motion);
+        outputs.motion.send_from(picture, motion);
         Ok(())
+    }
+
+    fn tell_rests(&mut self, picture: &Delivery<Picture>, rests: Vec<(RestStep, Vec<String>)>, out: &Output<Rest>) {
+        for (step, zones) in rests {
+            let RestStep { thing, phase, kind, since, at, sequence, region, .. } = step;
+            let source = picture.source.clone();
+            let rest = Rest { source, thing, phase, kind, since, at, sequence, region, zones };
+            self.resting.retain(|known| known.thing != thing);
+            if phase != RestPhase::Over {
+                self.resting.push(rest.clone());
+            }
+            out.send_from(picture, rest);
+        }
+    }
+
+    /// Ends what is reported of things and of the view: the detector that watched them is gone.
+    fn forget(&mut self, at: Stamp, outputs: &MotionOutputs) {
+        for rest in self.resting.drain(..) {
+            outputs.rest.send(Rest { phase: RestPhase::Over, at, ..rest });
+        }
+        for tamper in self.spoilt.drain(..) {
+            outputs.tamper.send(Tamper { is_over: true, at, ..tamper });
+        }
     }
 
     /// The detector for this picture: the one at hand, or a new one for a new size. A new session of the camera makes it
     /// forget the background.
-    async fn detector(&mut self, cx: &Context, picture: &Picture) -> Option<MotionDetector> {
+    async fn detector(&mut self, cx: &Context, picture: &Picture, outputs: &MotionOutputs) -> Option<MotionDetector> {
         let size = (picture.luma.width, picture.luma.height);
         if let Some((mut detector, session)) = self.watched.take().filter(|(detector, _)| detector.size() == size) {
             if session != picture.session {
@@ -252,6 +323,7 @@ impl MotionSensor {
             }
             return Some(detector);
         }
+        self.forget(picture.at, outputs);
         match MotionDetector::new(self.options.clone(), size.0, size.1) {
             Ok(detector) => Some(detector),
             Err(error) => {
@@ -282,7 +354,7 @@ impl MotionSensor {
     }
 }
 
-fn look(detector: &mut MotionDetector, picture: &Picture) -> Result<Seen, Error> {
+fn look(detector: &mut MotionDetector, picture: &Picture, is_rest_due: bool) -> Result<Seen, Error> {
     let report = detector.step(LumaView::of(&picture.luma)?, picture.at, picture.sequence)?;
     // Names and regions are copied only for frames that say something.
     let (regions, zones) = match report.step {
@@ -291,7 +363,10 @@ fn look(detector: &mut MotionDetector, picture: &Picture) -> Result<Seen, Error>
         }
         _ => (Vec::new(), Vec::new()),
     };
-    Ok(Seen { step: report.step, scene: report.scene, regions, zones, share: report.share() })
+    let rests = report.rests().iter().filter(|rest| is_rest_due || rest.phase != RestPhase::Ongoing);
+    let rests = rests.map(|rest| (*rest, report.rest_zones(rest).map(str::to_owned).collect())).collect();
+    let (step, scene, tamper) = (report.step, report.scene, report.tamper);
+    Ok(Seen { step, scene, regions, zones, share: report.share(), rests, tamper })
 }
 
 /// Makes QR readers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.

@@ -45,15 +45,20 @@ fn motion_allocates_nothing() {
         let zone: Zone = "yard: 0,0 1000,0 1000,1000 0,1000".parse().unwrap();
         let mut options = MotionOptions::default();
         options.zones.push(zone);
+        options.rest_after = std::time::Duration::from_secs(1);
         let mut detector = MotionDetector::new(options, width, height).unwrap();
-        let (mut boxes, mut steps, mut scenes, mut counted) = (0, 0, 0, 0);
+        let (mut boxes, mut steps, mut scenes, mut rests, mut counted) = (0, 0, 0, 0, 0);
         for i in 0..90 {
-            // A walker and a crowd of 60, a light, a standing figure that leaves: every path of the detector.
+            // A walker and a crowd of 60, a light, a standing figure that leaves, a case that is left: every path of the
+            // detector. Six frames a second, so that the view is judged, too.
             let step = width / 200;
             let mut figures = vec![[i * step, height / 3, i * step + width / 20, height * 2 / 3]];
             if i > 40 {
                 let crowd = (0..60).map(|k| [(k * 37 + i * step) % width, (k * 53) % height]);
                 figures.extend(crowd.map(|[x, y]| [x, y, x + width / 40, y + height / 20]));
+            }
+            if i > 5 {
+                figures.push([width / 8, height * 3 / 4, width / 5, height * 7 / 8]);
             }
             if i < 20 {
                 figures.push([width / 2, height / 2, width / 2 + width / 10, height / 2 + height / 4]);
@@ -62,14 +67,16 @@ fn motion_allocates_nothing() {
             let luma = wall.frame(&figures, |v| v * gain, 3.0, i as u64);
             let view = LumaView::new(&luma, width, height, width).unwrap();
             let before = ALLOCATIONS.load(Ordering::Relaxed);
-            let report = detector.step(view, at(i), i as u64).unwrap();
+            let report = detector.step(view, at(i * 4), i as u64).unwrap();
             boxes += report.boxes().len();
             steps += usize::from(report.step.is_some());
             scenes += usize::from(report.scene.is_some());
+            rests += report.rests().len();
             assert!(report.zones().count() <= 1);
             counted += ALLOCATIONS.load(Ordering::Relaxed) - before;
         }
         assert!(boxes > 100 && steps > 10 && scenes == 1, "{boxes} boxes, {steps} steps, {scenes} scenes");
+        assert!(rests > 20, "{rests} rests");
         assert_eq!(counted, 0, "{width}x{height}");
     }
 }

@@ -14,19 +14,28 @@ use godvision_core::bus::{
 };
 use godvision_core::driver::BoxFuture;
 use godvision_core::signal::media::{Picture, Plane};
-use godvision_core::signal::seen::{Finding, Motion, MotionPhase, SceneChange, Sighting};
+use godvision_core::signal::seen::{
+    Finding, Motion, MotionPhase, Rest, RestPhase, SceneChange, Sighting, Tamper, TamperKind,
+};
 use godvision_core::site::SiteDocument;
 use godvision_vision::sensors::{MotionUnit, QrUnit};
 
 const WIDTH: usize = 640;
 const HEIGHT: usize = 360;
-const FRAMES: usize = 220;
+const FRAMES: usize = 420;
 
-/// Walks in at 40, leaves at 100; holds a code up from 120 to 180; the light goes out at 200; walks from 210.
+/// Walks in at 40, leaves at 100; holds a code up from 120 to 180; the light goes out at 200; walks from 210 to 230. A case stands
+/// there from 100 to the end; something hangs before the lens from 280 to the end.
 fn frame(wall: &Wall, i: usize) -> Vec<u8> {
     let mut figures = Vec::new();
-    if (40..100).contains(&i) || i >= 210 {
+    if (40..100).contains(&i) || (210..230).contains(&i) {
         figures.push([i * 2, 100, i * 2 + 40, 240]);
+    }
+    if i >= 100 {
+        figures.push([60, 250, 100, 290]);
+    }
+    if i >= 280 {
+        return wall.frame(&[], |_| 10.0, 2.0, i as u64);
     }
     let mut luma = wall.frame(&figures, |v| if i >= 200 { v * 0.5 } else { v }, 2.0, i as u64);
     if (120..180).contains(&i) {
@@ -80,6 +89,8 @@ struct Heard {
     motions: Vec<Motion>,
     scenes: Vec<SceneChange>,
     sightings: Vec<Sighting>,
+    rests: Vec<Rest>,
+    tampers: Vec<Tamper>,
 }
 
 struct Listener(UnitSpec, Arc<Mutex<Heard>>);
@@ -100,11 +111,15 @@ impl Component for Listening {
             let mut motions = cx.input::<Motion>("motion")?;
             let mut scenes = cx.input::<SceneChange>("scene")?;
             let mut sightings = cx.input::<Sighting>("sightings")?;
+            let mut rests = cx.input::<Rest>("rest")?;
+            let mut tampers = cx.input::<Tamper>("tamper")?;
             loop {
                 tokio::select! {
                     Some(motion) = motions.recv() => self.0.lock().unwrap().motions.push(motion.into_value()),
                     Some(scene) = scenes.recv() => self.0.lock().unwrap().scenes.push(scene.into_value()),
                     Some(sighting) = sightings.recv() => self.0.lock().unwrap().sightings.push(sighting.into_value()),
+                    Some(rest) = rests.recv() => self.0.lock().unwrap().rests.push(rest.into_value()),
+                    Some(tamper) = tampers.recv() => self.0.lock().unwrap().tampers.push(tamper.into_value()),
                     else => return Ok(()),
                 }
             }
@@ -131,6 +146,8 @@ async fn a_film_is_seen_by_both_sensors() {
             PortSpec::input::<Motion>("motion", keep),
             PortSpec::input::<SceneChange>("scene", keep),
             PortSpec::input::<Sighting>("sightings", keep),
+            PortSpec::input::<Rest>("rest", keep),
+            PortSpec::input::<Tamper>("tamper", keep),
         ],
         outputs: vec![],
         params: vec![],
@@ -152,6 +169,8 @@ async fn a_film_is_seen_by_both_sensors() {
             { from = "motion#motion", to = "qr#motion" },
             { from = "motion#motion", to = "log#motion" },
             { from = "motion#scene", to = "log#scene" },
+            { from = "motion#rest", to = "log#rest" },
+            { from = "motion#tamper", to = "log#tamper" },
             { from = "qr#sightings", to = "log#sightings" },
         ]
         [[component]]
@@ -163,7 +182,7 @@ async fn a_film_is_seen_by_both_sensors() {
         [[component]]
         name = "motion"
         unit = "motion"
-        params = { quiet_after = 0.5, zones = ["porch: 0,0 1000,0 1000,1000 0,1000"] }
+        params = { quiet_after = 0.5, rest_after = 2.0, zones = ["porch: 0,0 1000,0 1000,1000 0,1000"] }
         [[component]]
         name = "qr"
         unit = "qr"
@@ -171,7 +190,7 @@ async fn a_film_is_seen_by_both_sensors() {
     )
     .unwrap();
     host.apply(&site).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
     host.shutdown().await;
 
     let heard = heard.lock().unwrap();
@@ -184,7 +203,14 @@ async fn a_film_is_seen_by_both_sensors() {
     let kinds: Vec<_> = phases.iter().map(|motion| motion.phase).collect();
     assert!(kinds.chunks(2).all(|pair| pair == [MotionPhase::Started, MotionPhase::Ended]), "{kinds:?}");
     assert!(phases.iter().any(|motion| motion.phase == MotionPhase::Started && motion.sequence >= 205), "{phases:?}");
-    assert_eq!(heard.scenes.iter().map(|scene| scene.at).collect::<Vec<_>>(), [at(200)]);
+    assert_eq!(heard.scenes.iter().map(|scene| scene.at).collect::<Vec<_>>(), [at(200), at(280)]);
+    let case: Vec<&Rest> = heard.rests.iter().filter(|rest| rest.thing == heard.rests[0].thing).collect();
+    assert_eq!(case[0].phase, RestPhase::Noticed);
+    assert_eq!((case[0].source.as_str(), case[0].zones.as_slice()), ("door", ["porch".to_owned()].as_slice()));
+    assert!((150..170).contains(&case[0].sequence), "{case:?}");
+    assert_eq!(case[case.len() - 1].phase, RestPhase::Over, "at the latest with the detector");
+    let tampers: Vec<_> = heard.tampers.iter().map(|tamper| (tamper.kind, tamper.is_over)).collect();
+    assert_eq!(tampers, [(TamperKind::Covered, false), (TamperKind::Covered, true)], "over with the detector");
     assert_eq!(heard.sightings.len(), 1, "{:?}", heard.sightings);
     let sighting = &heard.sightings[0];
     assert!((120..130).contains(&sighting.sequence), "{sighting:?}");

@@ -6,7 +6,8 @@
 //! enough and in a zone (`zone`), and turn frames into events (`event`).
 //!
 //! Things that came and stopped (a parked car, a person who waits) stay in the mask until they are absorbed, but are not
-//! motion: a box counts only while enough of it still changes.
+//! motion: a box counts only while enough of it still changes. If they rest for long enough they are reported as such,
+//! absorbed or not (`rest`). What is wrong with the view as a whole is said by `tamper`.
 //!
 //! **Never:** colour, decoding, threads, clocks, allocation once it runs; what the thing is.
 
@@ -16,7 +17,9 @@ pub(crate) mod blobs;
 mod event;
 mod model;
 mod options;
+mod rest;
 mod scene;
+mod tamper;
 mod zone;
 
 use std::time::Duration;
@@ -26,7 +29,9 @@ use godvision_core::signal::seen::Region;
 
 pub use event::MotionStep;
 pub use options::{MotionOptions, Sensitivity};
+pub use rest::{RestStep, THINGS_MAX};
 pub use scene::SceneStep;
+pub use tamper::TamperStep;
 pub use zone::{CORNERS_MAX, ZONE_NAME_MAX, ZONES_MAX, Zone, ZoneKind};
 
 use crate::error::Error;
@@ -34,7 +39,9 @@ use crate::plane::{BoxDownscale, LumaView};
 use blobs::Blobs;
 use event::Hysteresis;
 use model::{Model, STILL_ABSORB, STILL_FAST};
+use rest::Rests;
 use scene::{SceneGuard, Verdict};
+use tamper::TamperGuard;
 use zone::ZoneMap;
 
 /// Most boxes of one frame; the smallest are left out.
@@ -71,9 +78,22 @@ pub struct MotionReport<'a> {
     pub step: Option<MotionStep>,
     /// The scene changed as a whole; nothing of it counts as motion.
     pub scene: Option<SceneStep>,
+    /// The view was spoilt with this frame, or is good again.
+    pub tamper: Option<TamperStep>,
 }
 
 impl<'a> MotionReport<'a> {
+    /// Every thing left or taken that is reported in this frame, hidden or not, and those over with it; at most
+    /// [`THINGS_MAX`].
+    pub fn rests(&self) -> &'a [RestStep] {
+        self.detector.rests.steps()
+    }
+
+    /// Names of the watched zones that a thing of [`MotionReport::rests`] touches, in the order of the options.
+    pub fn rest_zones(&self, thing: &RestStep) -> impl Iterator<Item = &'a str> {
+        self.detector.zones.names(thing.zones)
+    }
+
     /// What moves in this frame, largest first, at most [`BOXES_MAX`]; whether or not it is an event yet.
     pub fn boxes(&self) -> &'a [MovingBox] {
         &self.detector.boxes
@@ -109,7 +129,7 @@ pub struct MaskView<'a> {
 
 /// Finds what moves in the pictures of one fixed camera.
 ///
-/// Holds about 1.6 MB for 1080p. A step reads the picture once and allocates nothing.
+/// Holds about 3 MB for 1080p. A step reads the picture once and allocates nothing.
 #[derive(Debug)]
 pub struct MotionDetector {
     downscale: BoxDownscale,
@@ -121,9 +141,35 @@ pub struct MotionDetector {
     boxes: Vec<MovingBox>,
     share: f32,
     zones: ZoneMap,
+    rests: Rests,
+    tamper: TamperGuard,
     events: Hysteresis,
+    scale: Scale,
     area_min: usize,
     clock: FrameClock,
+}
+
+/// The working picture beside the full one.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    width: usize,
+    height: usize,
+    factor: usize,
+    /// Width and height of the full picture.
+    full: (usize, usize),
+}
+
+impl Scale {
+    /// `[left, top, right, bottom]` of the working picture in pixels of the full one, and in thousandths.
+    fn full(&self, bounds: [u16; 4]) -> ([usize; 4], Region) {
+        let [left, top, right, bottom] = bounds.map(usize::from);
+        let (full_width, full_height) = self.full;
+        // The last box of a row also stands for the columns that did not fill one.
+        let right = if right == self.width { full_width } else { right * self.factor };
+        let bottom = if bottom == self.height { full_height } else { bottom * self.factor };
+        let pixels = [left * self.factor, top * self.factor, right, bottom];
+        (pixels, Region::from_pixels(pixels, full_width, full_height))
+    }
 }
 
 /// What is counted of a blob besides its area.
@@ -147,6 +193,9 @@ impl MotionDetector {
         let (small_width, small_height) = (downscale.out_width(), downscale.out_height());
         let zones = ZoneMap::new(&options.zones, small_width, small_height);
         let pixels = small_width * small_height;
+        let area_min = (pixels * options.sensitivity.area_per_100k() / 100_000).max(4);
+        let scale =
+            Scale { width: small_width, height: small_height, factor: downscale.factor(), full: (width, height) };
         Ok(Self {
             small: vec![0; pixels],
             model: Model::new(small_width, small_height, options.sensitivity.threshold_floor()),
@@ -157,7 +206,10 @@ impl MotionDetector {
             share: 0.0,
             zones,
             events: Hysteresis::new(options.start_after, options.quiet_after),
-            area_min: (pixels * options.sensitivity.area_per_100k() / 100_000).max(4),
+            rests: Rests::new(options.rest_after, area_min, scale),
+            tamper: TamperGuard::new(small_width, small_height),
+            scale,
+            area_min,
             clock: FrameClock::new(options.absorb_after),
             downscale,
         })
@@ -192,26 +244,51 @@ impl MotionDetector {
         if self.clock.tick(at) {
             self.model.restart();
             self.guard = SceneGuard::default();
+            self.rests.relearnt(at);
+            self.rests.list(at, sequence);
+            let tamper = self.tamper.step(self.model.pictures(), at, sequence);
             let step = self.events.step(false, at, sequence);
-            return Ok(MotionReport { detector: self, step, scene: None });
+            return Ok(MotionReport { detector: self, step, scene: None, tamper });
         }
         let counts = self.model.compare();
         let (step, scene) = match self.guard.step(counts, self.small.len(), at) {
             Verdict::Restart(scene) => {
                 self.model.restart();
+                self.rests.relit(self.model.pictures()[0], at);
+                self.rests.list(at, sequence);
                 (self.events.step(false, at, sequence), scene)
             }
             Verdict::Hold => {
                 self.model.forget_mask();
+                self.rests.list(at, sequence);
                 (None, None)
             }
             Verdict::Same => {
-                self.model.learn(self.clock.still_from(), self.clock.slow_tick);
+                if self.model.learn(self.clock.still_from(), self.clock.slow_tick) {
+                    self.rests.look(&self.model.evidence(), &self.zones, at, sequence);
+                    self.model.uncover();
+                } else {
+                    self.rests.list(at, sequence);
+                }
                 self.find_boxes();
                 (self.events.step(!self.boxes.is_empty(), at, sequence), None)
             }
         };
-        Ok(MotionReport { detector: self, step, scene })
+        let tamper = self.tamper.step(self.model.pictures(), at, sequence);
+        Ok(MotionReport { detector: self, step, scene, tamper })
+    }
+
+    /// Takes a thing of [`MotionReport::rests`] as normal: it becomes background and is reported no more. Gives its last
+    /// step, or `None` if no thing of this number is at rest.
+    pub fn accept(&mut self, thing: u64, at: Stamp, sequence: u64) -> Option<RestStep> {
+        let model = &mut self.model;
+        self.rests.accept(thing, at, sequence, |i, value| model.adopt(i, value))
+    }
+
+    /// Takes the present view as the right one, after a camera was turned on purpose: what the next frames show is learnt
+    /// as the view. Gives the step that ends a running report, if there is one.
+    pub fn accept_view(&mut self, at: Stamp, sequence: u64) -> Option<TamperStep> {
+        self.tamper.accept(at, sequence)
     }
 
     /// Ends a running event at once, for a camera that goes away. Gives its last step.
@@ -220,11 +297,9 @@ impl MotionDetector {
     }
 
     fn find_boxes(&mut self) {
-        let (width, height) = (self.downscale.out_width(), self.downscale.out_height());
+        let width = self.downscale.out_width();
         self.blobs.find(self.model.mask(), width);
         self.tally(width);
-        let factor = self.downscale.factor();
-        let (full_width, full_height) = self.size();
         let mut moving = 0;
         for (blob, tally) in self.blobs.blobs().iter().zip(&self.tallies) {
             let large = tally.watched as usize >= self.area_min;
@@ -232,12 +307,7 @@ impl MotionDetector {
                 continue;
             }
             moving += tally.moving;
-            let [left, top, right, bottom] = blob.bounds.map(usize::from);
-            // The last box of a row also stands for the columns that did not fill one.
-            let right = if right == width { full_width } else { right * factor };
-            let bottom = if bottom == height { full_height } else { bottom * factor };
-            let pixels = [left * factor, top * factor, right, bottom];
-            let region = Region::from_pixels(pixels, full_width, full_height);
+            let (pixels, region) = self.scale.full(blob.bounds);
             self.boxes.push(MovingBox { pixels, region, area: blob.area, zones: tally.zones });
         }
         self.boxes.sort_unstable_by_key(|found| std::cmp::Reverse(found.area));

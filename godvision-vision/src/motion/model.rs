@@ -49,6 +49,8 @@ const SHAKE_FROM_PERCENT: usize = 2;
 /// Shaking if at most this share of the changes, in 1/100, remains when the background may lie two pixels aside. Things
 /// that move keep 60 % and more; a camera shaken by two pixels keeps 0 to 20 %.
 const SHAKE_LEAVES_PERCENT: usize = 40;
+/// The first look is at one row of four: whether the camera shakes shows everywhere.
+const SHAKE_SAMPLE: usize = 4;
 
 /// Frames after a shake during which shaking is looked for whatever the share: some shifts show little.
 const SHAKE_KEPT: u8 = 25;
@@ -103,14 +105,29 @@ pub(super) struct Model {
 
 /// Contrast over the edge of a still part.
 #[derive(Clone, Copy, Debug, Default)]
-struct Edge {
-    picture: u64,
-    model: u64,
+pub(super) struct Edge {
+    pub(super) picture: u64,
+    pub(super) model: u64,
     samples: u32,
 }
 
+/// What the model shows to those who look for things at rest: planes of the working size, and the still parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence<'a> {
+    /// The blurred picture.
+    pub(super) now: &'a [u8],
+    pub(super) back: &'a [u8],
+    /// The value that each still pixel keeps.
+    pub(super) kept: &'a [u8],
+    pub(super) mask: &'a [u8],
+    pub(super) still: &'a [u8],
+    pub(super) parts: &'a Blobs,
+    /// One for each part.
+    pub(super) edges: &'a [Edge],
+}
+
 impl Edge {
-    fn is_uncovered(self, area: u32) -> bool {
+    pub(super) fn is_uncovered(self, area: u32) -> bool {
         area >= UNCOVER_AREA
             && self.samples >= UNCOVER_SAMPLES
             && self.model * EDGE_RATIO.1 > self.picture * EDGE_RATIO.0
@@ -192,21 +209,13 @@ impl Model {
         );
         let shaken = self.shaken;
         self.shaken = shaken.saturating_sub(1);
-        if shaken > 0 || counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
-            let left = kernel::classify_shifted(
-                self.level,
-                &self.now,
-                &self.back,
-                &self.threshold,
-                self.width,
-                &mut self.scratch,
-                &mut self.columns,
-                &mut self.more_columns,
-            );
+        let shows = counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT;
+        if (shaken > 0 || shows) && self.looks_shaken() {
+            let left = self.compare_shifted(1);
             if left * 100 < counts.raw * SHAKE_LEAVES_PERCENT {
                 std::mem::swap(&mut self.raw, &mut self.scratch);
                 // A frame that shows little says nothing about how long the camera shakes.
-                if counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT {
+                if shows {
                     self.shaken = SHAKE_KEPT;
                 }
                 counts.raw = left;
@@ -216,9 +225,31 @@ impl Model {
         counts
     }
 
+    /// Whether a shift explains most of the changes in a sample of the rows.
+    fn looks_shaken(&mut self) -> bool {
+        let raw = kernel::count_rows(self.level, &self.raw, self.width, SHAKE_SAMPLE);
+        self.compare_shifted(SHAKE_SAMPLE) * 100 < raw * SHAKE_LEAVES_PERCENT
+    }
+
+    /// Compares every `every`-th row with all that the background shows nearby, into `scratch`; counts the changes.
+    fn compare_shifted(&mut self, every: usize) -> usize {
+        kernel::classify_shifted(
+            self.level,
+            &self.now,
+            &self.back,
+            &self.threshold,
+            self.width,
+            every,
+            &mut self.scratch,
+            &mut self.columns,
+            &mut self.more_columns,
+        )
+    }
+
     /// Cleans the mask and learns from the picture. `still_from` is the number of frames of stillness that counts as
-    /// still; `slow_tick` says whether long stillness counts on this frame.
-    pub(super) fn learn(&mut self, still_from: u8, slow_tick: bool) {
+    /// still; `slow_tick` says whether long stillness counts on this frame. Returns whether still parts were looked for;
+    /// then [`Model::uncover`] is due, once [`Model::evidence`] has been looked at.
+    pub(super) fn learn(&mut self, still_from: u8, slow_tick: bool) -> bool {
         let (level, width) = (self.level, self.width);
         // A 5x5 median, then a 5x5 closing: holes and gaps in what moves are narrower than what moves.
         kernel::vote5(level, &self.raw, width, &mut self.mask, MAJORITY, &mut self.columns);
@@ -256,13 +287,45 @@ impl Model {
             step,
         );
         std::mem::swap(&mut self.raw, &mut self.raw_before);
-        if self.frame.is_multiple_of(UNCOVER_EVERY) && still >= UNCOVER_AREA as usize {
-            self.uncover();
+        if !self.frame.is_multiple_of(UNCOVER_EVERY) {
+            return false;
+        }
+        self.find_parts(still);
+        true
+    }
+
+    /// What was found by [`Model::learn`].
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            now: &self.now,
+            back: &self.back,
+            kept: &self.kept,
+            mask: &self.mask,
+            still: &self.still,
+            parts: &self.parts,
+            edges: &self.edges,
         }
     }
 
-    /// Learns the still parts that are uncovered background, and takes them out of the mask.
-    fn uncover(&mut self) {
+    /// The blurred picture, that of the frame before, and the background.
+    pub(super) fn pictures(&self) -> [&[u8]; 3] {
+        [&self.now, &self.before, &self.back]
+    }
+
+    /// Takes `value` as the background of pixel `i`.
+    pub(super) fn adopt(&mut self, i: usize, value: u8) {
+        self.back[i] = value;
+        self.threshold[i] = self.floor;
+        self.stillness[i] = 0;
+    }
+
+    /// Finds the still parts and weighs their edges.
+    fn find_parts(&mut self, still: usize) {
+        if still < UNCOVER_AREA as usize {
+            self.parts.clear();
+            self.edges.clear();
+            return;
+        }
         let (level, width) = (self.level, self.width);
         // A 3x3 opening cuts what hangs together by a thread. `raw` is free until the next frame.
         kernel::erode3(level, &self.still, width, &mut self.scratch, &mut self.columns);
@@ -270,6 +333,13 @@ impl Model {
         let mut parts = std::mem::replace(&mut self.parts, Blobs::empty());
         parts.find(&self.raw, width);
         self.weigh_edges(&parts);
+        self.parts = parts;
+    }
+
+    /// Learns the still parts that are uncovered background, and takes them out of the mask.
+    pub(super) fn uncover(&mut self) {
+        let width = self.width;
+        let parts = std::mem::replace(&mut self.parts, Blobs::empty());
         for run in parts.runs() {
             let part = parts.blobs()[usize::from(run.blob)];
             if !self.edges[usize::from(run.blob)].is_uncovered(part.area) {

@@ -57,6 +57,9 @@ pub struct MotionOptions {
     pub start_after: Duration,
     /// How long nothing must move before the event ends: 0.1 s to 10 min, by default 3 s.
     pub quiet_after: Duration,
+    /// How long a thing must rest, left or taken, before it is reported: 1 s to 1 h, by default 20 s. People who wait stand
+    /// stock-still for some seconds, seldom for twenty.
+    pub rest_after: Duration,
     /// How long a changed thing must stand still before it becomes background: 10 s to 1 h, by default 60 s.
     pub absorb_after: Duration,
 }
@@ -68,6 +71,7 @@ impl Default for MotionOptions {
             zones: Vec::new(),
             start_after: Duration::from_millis(200),
             quiet_after: Duration::from_secs(3),
+            rest_after: Duration::from_secs(20),
             absorb_after: Duration::from_secs(60),
         }
     }
@@ -87,6 +91,7 @@ impl MotionOptions {
                 "quiet_after",
                 "from 0.1 s to 10 min",
             ),
+            ((seconds(1)..=seconds(3600)).contains(&self.rest_after), "rest_after", "from 1 s to 1 h"),
             ((seconds(10)..=seconds(3600)).contains(&self.absorb_after), "absorb_after", "from 10 s to 1 h"),
             (self.zones.len() <= ZONES_MAX, "zones", "at most 16 zones"),
         ];
@@ -111,6 +116,8 @@ mod tests {
         assert!(options.check().is_err());
         options = MotionOptions { absorb_after: Duration::from_secs(9), ..MotionOptions::default() };
         assert!(options.check().is_err());
+        options = MotionOptions { rest_after: Duration::from_millis(999), ..MotionOptions::default() };
+        assert!(options.check().unwrap_err().to_string().contains("rest_after"));
         let zone: Zone = "yard: 0,0 1000,0 1000,1000".parse().unwrap();
         options = MotionOptions { zones: vec![zone; ZONES_MAX + 1], ..MotionOptions::default() };
         assert!(options.check().is_err());
