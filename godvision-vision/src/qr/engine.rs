@@ -59,6 +59,8 @@ pub trait QrDecoder: Send {
 pub fn engines() -> Vec<Box<dyn QrDecoder>> {
     vec![
         #[cfg(feature = "rxing")]
+        Box::new(super::Lattice::default()),
+        #[cfg(feature = "rxing")]
         Box::new(Rxing::default()),
         #[cfg(feature = "rqrr")]
         Box::new(Rqrr),
@@ -112,7 +114,7 @@ impl fmt::Debug for Contained {
 
 /// The rectangle around points, in whole pixels; what is not a number counts as 0.
 #[cfg(any(feature = "rxing", feature = "rqrr"))]
-fn around(points: impl Iterator<Item = (f32, f32)>) -> [usize; 4] {
+pub(super) fn around(points: impl Iterator<Item = (f32, f32)>) -> [usize; 4] {
     let start = [f32::MAX, f32::MAX, 0.0, 0.0];
     let [left, top, right, bottom] =
         points.fold(start, |[l, t, r, b], (x, y)| [l.min(x), t.min(y), r.max(x), b.max(y)]);

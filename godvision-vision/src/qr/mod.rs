@@ -10,6 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+#[cfg(feature = "rxing")]
+mod finder;
+#[cfg(feature = "rxing")]
+mod grid;
+#[cfg(feature = "rxing")]
+mod lattice;
+#[cfg(feature = "rxing")]
+mod levels;
 
 use std::time::Duration;
 
@@ -20,6 +28,8 @@ use godvision_core::{MonoTime, Secret, Stamp};
 pub use engine::Rqrr;
 #[cfg(feature = "rxing")]
 pub use engine::Rxing;
+#[cfg(feature = "rxing")]
+pub use lattice::Lattice;
 pub use engine::{ENGINE_PANICS_MAX, QR_CODES_MAX, QR_TEXT_MAX, QrCode, QrDecoder, engines};
 
 use crate::plane::LumaView;

@@ -1,0 +1,299 @@
+//! Finder patterns: the three nested squares in a code's corners, which any line through their middle cuts in runs of
+//! 1:1:3:1:1.
+//!
+//! Every second row is turned into one bit a pixel by a local threshold, 8 pixels at a time in one word, and its runs are
+//! compared with those ratios. What resembles them is looked at again between the pixels, along a row, a column and both
+//! diagonals: there an edge lies halfway between the extremes on its two sides, which still finds rings that blur has
+//! left a tenth of their contrast.
+//!
+//! Sources: ISO/IEC 18004:2024, 6.3.3 (finder pattern) and 13 (reference decode algorithm).
+//!
+//! **Never:** what is one pattern and what another's; that is [`super::grid`]'s.
+
+#![forbid(unsafe_code)]
+
+use super::levels::Level;
+
+/// Side of the squares that have a threshold of their own.
+const BLOCK: usize = 8;
+
+/// Rows from one that is searched to the next. The middle of a pattern is three modules high, and each needs at least 1.5
+/// pixels: two rows always meet it.
+const ROW_STEP: usize = 2;
+
+/// Least range of brightness in a block with an edge in it: four times the noise of a camera by day.
+const RANGE_MIN: u8 = 24;
+
+/// Fewest pixels of a pattern in a row: 7 modules of 1.3.
+const TOTAL_MIN: u32 = 9;
+
+/// Most patterns kept of one picture.
+pub(super) const FINDERS_MAX: usize = 48;
+
+/// Most places looked at closely; a picture of nothing but fine stripes has no end of them. 0.3 µs each.
+const LOOKS_MAX: usize = 6000;
+
+/// A finder pattern.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finder {
+    /// Its middle, in pixels of its level.
+    pub(super) x: f32,
+    pub(super) y: f32,
+    /// Pixels a module, as a row and a column cut it: between the module's side and 1.4 times that.
+    pub(super) module: f32,
+    /// Dark on light, as is usual.
+    pub(super) is_dark: bool,
+    /// How often it was met.
+    pub(super) hits: u32,
+}
+
+/// Memory for the search, used again from picture to picture.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    means: Vec<u8>,
+    ranges: Vec<u8>,
+    thresholds: Vec<u8>,
+    edges: Vec<u16>,
+    pub(super) found: Vec<Finder>,
+}
+
+impl Search {
+    /// Finds the patterns in `level`; they are in `found` afterwards, those met most often first.
+    pub(super) fn run(&mut self, level: &Level) {
+        self.found.clear();
+        if level.width < 2 * BLOCK || level.height < 2 * BLOCK || level.width > usize::from(u16::MAX) {
+            return;
+        }
+        self.threshold(level);
+        let mut looks = LOOKS_MAX;
+        let columns = level.width / BLOCK;
+        for y in (ROW_STEP / 2..level.height).step_by(ROW_STEP) {
+            let block_row = (y / BLOCK).min(level.height / BLOCK - 1);
+            let thresholds = &self.thresholds[block_row * columns..][..columns];
+            let starts_dark = edges(level.row(y), thresholds, &mut self.edges);
+            self.match_row(level, y, starts_dark, &mut looks);
+        }
+        self.found.sort_by_key(|finder| std::cmp::Reverse(finder.hits));
+        self.found.truncate(FINDERS_MAX);
+    }
+
+    /// A threshold for each block: the mean of the blocks around it that have edges in them; 0 where none has.
+    fn threshold(&mut self, level: &Level) {
+        let (columns, rows) = (level.width / BLOCK, level.height / BLOCK);
+        self.means.clear();
+        self.ranges.clear();
+        let mut low = [0_u8; BLOCK];
+        for row in 0..rows {
+            for column in 0..columns {
+                let (mut sum, mut high) = ([0_u16; BLOCK], [0_u8; BLOCK]);
+                low.fill(255);
+                for y in 0..BLOCK {
+                    let pixels: &[u8; BLOCK] = level.row(row * BLOCK + y)[column * BLOCK..][..BLOCK].try_into().unwrap_or(&[0; BLOCK]);
+                    for k in 0..BLOCK {
+                        sum[k] += u16::from(pixels[k]);
+                        low[k] = low[k].min(pixels[k]);
+                        high[k] = high[k].max(pixels[k]);
+                    }
+                }
+                let low = low.iter().fold(255, |a, &b| a.min(b));
+                let high = high.iter().fold(0, |a, &b| a.max(b));
+                self.means.push((sum.iter().sum::<u16>() / (BLOCK * BLOCK) as u16) as u8);
+                self.ranges.push(high - low);
+            }
+        }
+        self.thresholds.clear();
+        for row in 0..rows {
+            let near_rows = row.saturating_sub(2)..(row + 3).min(rows);
+            for column in 0..columns {
+                let near_columns = column.saturating_sub(2)..(column + 3).min(columns);
+                let (mut sum, mut count) = (0_u32, 0_u32);
+                for row in near_rows.clone() {
+                    for i in row * columns + near_columns.start..row * columns + near_columns.end {
+                        let counts = u32::from(self.ranges[i] > RANGE_MIN);
+                        sum += u32::from(self.means[i]) * counts;
+                        count += counts;
+                    }
+                }
+                self.thresholds.push(sum.checked_div(count).unwrap_or(0) as u8);
+            }
+        }
+    }
+
+    /// Compares every five runs of a row with 1:1:3:1:1.
+    fn match_row(&mut self, level: &Level, y: usize, starts_dark: bool, looks: &mut usize) {
+        for (i, window) in self.edges.windows(6).enumerate() {
+            let run = |k: usize| u32::from(window[k + 1] - window[k]);
+            let (total, middle) = (u32::from(window[5] - window[0]), run(2));
+            // In 14ths: the middle is 6, the others are 2; edges may be a pixel off on each side.
+            let slack = total + 14;
+            let near = |length: u32, modules: u32| (length * 14).abs_diff(modules * 2 * total) <= slack * modules.min(2);
+            if total < TOTAL_MIN || !near(middle, 3) || ![0, 1, 3, 4].iter().all(|&k| near(run(k), 1)) {
+                continue;
+            }
+            // Edge 0 is where the first run begins; the colour changes at every edge.
+            let is_dark = (i % 2 == 0) != starts_dark;
+            let x = f32::from(window[2]) + middle as f32 / 2.0;
+            let y = y as f32 + 0.5;
+            if let Some(known) = self.found.iter_mut().find(|known| {
+                known.is_dark == is_dark && (known.x - x).abs().max((known.y - y).abs()) < known.module * 2.0
+            }) {
+                known.hits += 1;
+                continue;
+            }
+            if *looks == 0 || self.found.len() >= 4 * FINDERS_MAX {
+                return;
+            }
+            *looks -= 1;
+            if let Some(finder) = look_closely(level, x, y, total as f32 / 7.0, is_dark) {
+                self.found.push(finder);
+            }
+        }
+    }
+}
+
+/// Where a row changes between light and dark. Returns whether its first pixel is dark.
+fn edges(row: &[u8], thresholds: &[u8], edges: &mut Vec<u16>) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    edges.clear();
+    let mut before = 0;
+    let mut starts_dark = false;
+    for (block, (pixels, &threshold)) in row.chunks_exact(BLOCK).zip(thresholds).enumerate() {
+        let pixels = u64::from_le_bytes(pixels.try_into().unwrap_or_default());
+        // For each byte, bit 7: is it less than the threshold? (Subtraction byte by byte, without borrowing.)
+        let threshold = u64::from(threshold) * ONES;
+        let difference = (pixels | HIGH).wrapping_sub(threshold & !HIGH);
+        let less = ((!pixels & threshold) | (!(pixels ^ threshold) & !difference)) & HIGH;
+        // Gathers the eight bits in one byte, the first pixel lowest.
+        let dark = (less >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        if block == 0 {
+            before = dark & 1;
+            starts_dark = before == 1;
+        }
+        let mut changes = (dark ^ (dark << 1 | before)) & 0xFF;
+        before = dark >> 7;
+        while changes != 0 {
+            edges.push((block * BLOCK) as u16 + changes.trailing_zeros() as u16);
+            changes &= changes - 1;
+        }
+    }
+    starts_dark
+}
+
+/// What a line through the middle of a pattern tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// How far the middle is from the point given, along the line.
+    pub(super) offset: f32,
+    /// A seventh of the whole.
+    pub(super) module: f32,
+    /// Difference of brightness between the middle and its ring, at least.
+    pub(super) contrast: f32,
+}
+
+/// Samples to a module, and modules to each side, of a cut.
+const CUT_SAMPLES: usize = 4;
+const CUT_REACH: usize = 24;
+
+/// Cuts `level` through `(x, y)` along the unit vector `(dx, dy)`, expecting modules of `module` pixels along it. `None` if
+/// what is there is no finder pattern.
+pub(super) fn cut(level: &Level, (x, y): (f32, f32), (dx, dy): (f32, f32), module: f32, is_dark: bool) -> Option<Cut> {
+    let step = module / CUT_SAMPLES as f32;
+    let sign = if is_dark { 1.0 } else { -1.0 };
+    let mut samples = [0.0_f32; 2 * CUT_REACH + 1];
+    let (mut low, mut high) = (f32::MAX, f32::MIN);
+    for (k, sample) in samples.iter_mut().enumerate() {
+        let along = (k as f32 - CUT_REACH as f32) * step;
+        *sample = level.at(x + along * dx, y + along * dy) * sign;
+        (low, high) = (low.min(*sample), high.max(*sample));
+    }
+    let prominence = ((high - low) * 0.1).max(5.0);
+    let right = outwards(&samples, 1, prominence)?;
+    let left = outwards(&samples, -1, prominence)?;
+    let total = right[2] + left[2];
+    let seventh = total / 7.0;
+    let is_near = |length: f32, modules: f32, slack: f32| (length - modules * seventh).abs() <= slack * seventh;
+    let rings = [right[1] - right[0], right[2] - right[1], left[1] - left[0], left[2] - left[1]];
+    let is_pattern = is_near(right[0] + left[0], 3.0, 0.9) && rings.iter().all(|&ring| is_near(ring, 1.0, 0.6));
+    let size = seventh / CUT_SAMPLES as f32;
+    (is_pattern && (0.5..2.0).contains(&size)).then_some(Cut {
+        offset: (right[2] - left[2] + right[0] - left[0]) / 4.0 * step,
+        module: size * module,
+        contrast: high - low,
+    })
+}
+
+/// The three edges met on the way from the middle, in samples from it: into the ring, out of it, out of the pattern.
+fn outwards(samples: &[f32; 2 * CUT_REACH + 1], direction: isize, prominence: f32) -> Option<[f32; 3]> {
+    let at = |k: usize| samples[CUT_REACH.wrapping_add_signed(direction * k as isize)];
+    let mut edges = [0.0; 3];
+    let mut edge = 0;
+    // The last extreme before the edge that is waited for, and the best candidate for the next one.
+    let (mut extreme, mut place) = (at(0), 0);
+    let mut k = 0;
+    while edge < 3 {
+        // Even edges lead up, odd ones down.
+        let sign = if edge % 2 == 0 { 1.0 } else { -1.0 };
+        loop {
+            k += 1;
+            if k > CUT_REACH {
+                return None;
+            }
+            if (at(k) - extreme) * sign < 0.0 {
+                (extreme, place) = (at(k), k);
+            }
+            if (at(k) - extreme) * sign > prominence {
+                break;
+            }
+        }
+        // The next extreme: as far as it goes on, until it comes back by the prominence.
+        let (mut next, mut peak) = (at(k), k);
+        let mut ahead = k;
+        while ahead < CUT_REACH {
+            ahead += 1;
+            if (at(ahead) - next) * sign > 0.0 {
+                (next, peak) = (at(ahead), ahead);
+            } else if (next - at(ahead)) * sign > prominence {
+                break;
+            }
+        }
+        // The light around the code may have no end: its level is what is met within a module and a half.
+        if edge == 2 {
+            let end = (k + CUT_SAMPLES * 3 / 2).min(CUT_REACH);
+            (next, peak) = (k..=end).map(|k| (at(k), k)).fold((next.min(at(k)), k), |a, b| if b.0 > a.0 { b } else { a });
+        }
+        let halfway = (extreme + next) / 2.0;
+        let mut crossing = place;
+        while crossing < peak && (at(crossing + 1) - halfway) * sign < 0.0 {
+            crossing += 1;
+        }
+        let (a, b) = (at(crossing), at((crossing + 1).min(CUT_REACH)));
+        let between = if (b - a).abs() > f32::EPSILON { ((halfway - a) / (b - a)).clamp(0.0, 1.0) } else { 0.5 };
+        edges[edge] = crossing as f32 + between;
+        (extreme, place, k) = (next, peak, peak);
+        edge += 1;
+    }
+    Some(edges)
+}
+
+/// Along a row, a column, the row again with what the column said, and both diagonals.
+fn look_closely(level: &Level, x: f32, y: f32, module: f32, is_dark: bool) -> Option<Finder> {
+    const DIAGONAL: f32 = std::f32::consts::FRAC_1_SQRT_2;
+    let across = cut(level, (x, y), (1.0, 0.0), module, is_dark)?;
+    let x = x + across.offset;
+    let down = cut(level, (x, y), (0.0, 1.0), across.module, is_dark)?;
+    let y = y + down.offset;
+    let across = cut(level, (x, y), (1.0, 0.0), across.module, is_dark)?;
+    let x = x + across.offset;
+    if across.module > down.module * 1.8 || down.module > across.module * 1.8 {
+        return None;
+    }
+    let module = (across.module + down.module) / 2.0;
+    // A square stands on its corner or on its side: one of the two is longer by up to a half.
+    let diagonals = [(DIAGONAL, DIAGONAL), (DIAGONAL, -DIAGONAL)];
+    let seen = diagonals.iter().filter(|&&way| {
+        let expected = [module * 1.4, module, module * 0.75];
+        expected.iter().any(|&module| cut(level, (x, y), way, module, is_dark).is_some())
+    });
+    (seen.count() >= 1).then_some(Finder { x, y, module, is_dark, hits: 1 })
+}
