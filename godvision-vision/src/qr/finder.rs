@@ -21,11 +21,15 @@ const BLOCK: usize = 8;
 /// pixels: two rows always meet it.
 const ROW_STEP: usize = 2;
 
-/// Least range of brightness in a block with an edge in it: four times the noise of a camera by day.
+/// Least range of brightness in a block with an edge in it, by day and in the noise of the night.
 const RANGE_MIN: u8 = 24;
+const RANGE_MAX: u8 = 64;
 
 /// Fewest pixels of a pattern in a row: 7 modules of 1.3.
 const TOTAL_MIN: u32 = 9;
+
+/// Fewest blocks with edges around one that is searched: a single one is noise.
+const BLOCKS_MIN: u32 = 3;
 
 /// Most patterns kept of one picture.
 pub(super) const FINDERS_MAX: usize = 48;
@@ -53,6 +57,10 @@ pub(super) struct Search {
     means: Vec<u8>,
     ranges: Vec<u8>,
     thresholds: Vec<u8>,
+    range_min: u8,
+    sums: Vec<u16>,
+    lows: Vec<u8>,
+    highs: Vec<u8>,
     edges: Vec<u16>,
     pub(super) found: Vec<Finder>,
 }
@@ -66,13 +74,16 @@ impl Search {
         }
         self.threshold(level);
         let mut looks = LOOKS_MAX;
+        let mut edges_total = 0;
         let columns = level.width / BLOCK;
         for y in (ROW_STEP / 2..level.height).step_by(ROW_STEP) {
             let block_row = (y / BLOCK).min(level.height / BLOCK - 1);
             let thresholds = &self.thresholds[block_row * columns..][..columns];
             let starts_dark = edges(level.row(y), thresholds, &mut self.edges);
-            self.match_row(level, y, starts_dark, &mut looks);
+            edges_total += self.edges.len();
+            self.match_row(level, y, starts_dark, block_row * columns, &mut looks);
         }
+        if std::env::var_os("QRSTAT").is_some() { eprintln!("STAT level {}x{} nonzero {}/{} looks {} found {} edges {}", level.width, level.height, self.thresholds.iter().filter(|&&t| t>0).count(), self.thresholds.len(), LOOKS_MAX-looks, self.found.len(), edges_total); }
         self.found.sort_by_key(|finder| std::cmp::Reverse(finder.hits));
         self.found.truncate(FINDERS_MAX);
     }
@@ -82,25 +93,46 @@ impl Search {
         let (columns, rows) = (level.width / BLOCK, level.height / BLOCK);
         self.means.clear();
         self.ranges.clear();
-        let mut low = [0_u8; BLOCK];
+        let mut spread = [0_usize; 256];
+        let whole = columns * BLOCK;
         for row in 0..rows {
-            for column in 0..columns {
-                let (mut sum, mut high) = ([0_u16; BLOCK], [0_u8; BLOCK]);
-                low.fill(255);
-                for y in 0..BLOCK {
-                    let pixels: &[u8; BLOCK] = level.row(row * BLOCK + y)[column * BLOCK..][..BLOCK].try_into().unwrap_or(&[0; BLOCK]);
-                    for k in 0..BLOCK {
-                        sum[k] += u16::from(pixels[k]);
-                        low[k] = low[k].min(pixels[k]);
-                        high[k] = high[k].max(pixels[k]);
-                    }
+            // Column by column first: those loops go over a row at once.
+            self.sums.clear();
+            self.sums.resize(whole, 0);
+            self.lows.clear();
+            self.lows.resize(whole, 255);
+            self.highs.clear();
+            self.highs.resize(whole, 0);
+            for y in 0..BLOCK {
+                let pixels = &level.row(row * BLOCK + y)[..whole];
+                for (sum, &pixel) in self.sums.iter_mut().zip(pixels) {
+                    *sum += u16::from(pixel);
                 }
-                let low = low.iter().fold(255, |a, &b| a.min(b));
-                let high = high.iter().fold(0, |a, &b| a.max(b));
-                self.means.push((sum.iter().sum::<u16>() / (BLOCK * BLOCK) as u16) as u8);
+                for (low, &pixel) in self.lows.iter_mut().zip(pixels) {
+                    *low = (*low).min(pixel);
+                }
+                for (high, &pixel) in self.highs.iter_mut().zip(pixels) {
+                    *high = (*high).max(pixel);
+                }
+            }
+            let sums = self.sums.chunks_exact(BLOCK);
+            for ((sums, lows), highs) in sums.zip(self.lows.chunks_exact(BLOCK)).zip(self.highs.chunks_exact(BLOCK)) {
+                let low = lows.iter().fold(255, |a: u8, &b| a.min(b));
+                let high = highs.iter().fold(0, |a: u8, &b| a.max(b));
+                self.means.push((sums.iter().sum::<u16>() / (BLOCK * BLOCK) as u16) as u8);
                 self.ranges.push(high - low);
+                spread[usize::from(high - low)] += 1;
             }
         }
+        // A quarter of the blocks show no edge but only noise, or nearly so.
+        let mut left = self.ranges.len() / 4;
+        let noise = spread.iter().position(|&count| {
+            let is_here = count > left;
+            left = left.saturating_sub(count);
+            is_here
+        });
+        let noise = noise.unwrap_or(0);
+        self.range_min = (noise + noise / 2).clamp(RANGE_MIN.into(), RANGE_MAX.into()) as u8;
         self.thresholds.clear();
         for row in 0..rows {
             let near_rows = row.saturating_sub(2)..(row + 3).min(rows);
@@ -109,29 +141,33 @@ impl Search {
                 let (mut sum, mut count) = (0_u32, 0_u32);
                 for row in near_rows.clone() {
                     for i in row * columns + near_columns.start..row * columns + near_columns.end {
-                        let counts = u32::from(self.ranges[i] > RANGE_MIN);
+                        let counts = u32::from(self.ranges[i] > self.range_min);
                         sum += u32::from(self.means[i]) * counts;
                         count += counts;
                     }
                 }
-                self.thresholds.push(sum.checked_div(count).unwrap_or(0) as u8);
+                self.thresholds.push(if count < BLOCKS_MIN { 0 } else { (sum / count) as u8 });
             }
         }
     }
 
     /// Compares every five runs of a row with 1:1:3:1:1.
-    fn match_row(&mut self, level: &Level, y: usize, starts_dark: bool, looks: &mut usize) {
+    fn match_row(&mut self, level: &Level, y: usize, starts_dark: bool, blocks: usize, looks: &mut usize) {
         for (i, window) in self.edges.windows(6).enumerate() {
             let run = |k: usize| u32::from(window[k + 1] - window[k]);
             let (total, middle) = (u32::from(window[5] - window[0]), run(2));
-            // In 14ths: the middle is 6, the others are 2; edges may be a pixel off on each side.
-            let slack = total + 14;
-            let near = |length: u32, modules: u32| (length * 14).abs_diff(modules * 2 * total) <= slack * modules.min(2);
-            if total < TOTAL_MIN || !near(middle, 3) || ![0, 1, 3, 4].iter().all(|&k| near(run(k), 1)) {
+            if total < TOTAL_MIN || !resembles([run(0), run(1), middle, run(3), run(4)], total) {
                 continue;
             }
             // Edge 0 is where the first run begins; the colour changes at every edge.
             let is_dark = (i % 2 == 0) != starts_dark;
+            let column = usize::from(window[2]) + middle as usize / 2;
+            let threshold = self.thresholds[(blocks + column / BLOCK).min(self.thresholds.len() - 1)];
+            let pixels = &level.row(y)[window[0].into()..window[5].into()];
+            let (low, high) = pixels.iter().fold((255, 0), |(low, high), &pixel| (pixel.min(low), pixel.max(high)));
+            if u32::from(high - low) * 10 < u32::from(self.range_min) * 9 || !column_resembles(level, (column, y), threshold, total as usize, is_dark) {
+                continue;
+            }
             let x = f32::from(window[2]) + middle as f32 / 2.0;
             let y = y as f32 + 0.5;
             if let Some(known) = self.found.iter_mut().find(|known| {
@@ -149,6 +185,47 @@ impl Search {
             }
         }
     }
+}
+
+/// Whether five runs are nearly as 1:1:3:1:1: each edge may be half a module off, and a pixel more.
+fn resembles(runs: [u32; 5], total: u32) -> bool {
+    // In 14ths: the middle is 6, the others are 2.
+    let slack = total + 14;
+    let near = |length: u32, modules: u32| (length * 14).abs_diff(modules * 2 * total) <= slack * modules.min(2);
+    near(runs[2], 3) && near(runs[0], 1) && near(runs[1], 1) && near(runs[3], 1) && near(runs[4], 1)
+}
+
+/// The same by whole pixels up and down from `(x, y)`; the pattern may be half as high again as it is wide.
+fn column_resembles(level: &Level, (x, y): (usize, usize), threshold: u8, total: usize, is_dark: bool) -> bool {
+    let reach = total + 2;
+    let pixels = &level.pixels[x..];
+    let is_inner = |y: usize| (pixels[y * level.width] < threshold) == is_dark;
+    if !is_inner(y) {
+        return false;
+    }
+    let up = half_runs(reach, y, |k| is_inner(y - k));
+    let down = half_runs(reach, level.height - 1 - y, |k| is_inner(y + k));
+    let (Some(up), Some(down)) = (up, down) else { return false };
+    let runs = [up[2], up[1], up[0] + down[0] + 1, down[1], down[2]];
+    let whole = runs.iter().sum();
+    whole >= TOTAL_MIN && resembles(runs, whole)
+}
+
+/// The runs met on the way out of the middle, in pixels: what is left of the middle, the ring, the outer square. `None` if
+/// they do not end within `reach` pixels; the edge of the picture, `room` pixels away, may end the last one.
+fn half_runs(reach: usize, room: usize, is_inner: impl Fn(usize) -> bool) -> Option<[u32; 3]> {
+    let mut runs = [0; 3];
+    let mut part = 0;
+    for k in 1..=reach.min(room) {
+        if is_inner(k) == (part == 1) {
+            part += 1;
+            if part == 3 {
+                return Some(runs);
+            }
+        }
+        runs[part] += 1;
+    }
+    (part == 2 && room <= reach).then_some(runs)
 }
 
 /// Where a row changes between light and dark. Returns whether its first pixel is dark.
@@ -295,5 +372,5 @@ fn look_closely(level: &Level, x: f32, y: f32, module: f32, is_dark: bool) -> Op
         let expected = [module * 1.4, module, module * 0.75];
         expected.iter().any(|&module| cut(level, (x, y), way, module, is_dark).is_some())
     });
-    (seen.count() >= 1).then_some(Finder { x, y, module, is_dark, hits: 1 })
+    (seen.count() == 2).then_some(Finder { x, y, module, is_dark, hits: 1 })
 }

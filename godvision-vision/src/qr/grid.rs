@@ -202,6 +202,9 @@ pub(super) struct Layer {
 /// Sides tried for a triple: the estimate's neighbours.
 const SIDES_TRIED: usize = 3;
 
+/// Best matches of an alignment pattern that are sorted out into places.
+const MATCHES_KEPT: usize = 48;
+
 /// Places tried for the alignment pattern.
 const CORNERS_TRIED: usize = 4;
 
@@ -299,7 +302,12 @@ impl Layer {
                 matches.push(((light - dark) * sign, u, v));
             }
         }
-        matches.sort_by(|a, b| b.0.total_cmp(&a.0));
+        // The best of them are in a few clusters.
+        if matches.len() > MATCHES_KEPT {
+            matches.select_nth_unstable_by(MATCHES_KEPT, |a, b| b.0.total_cmp(&a.0));
+            matches.truncate(MATCHES_KEPT);
+        }
+        matches.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for (strength, u, v) in matches {
             if strength <= 0.0 || taken.len() >= CORNERS_TRIED {
@@ -450,10 +458,13 @@ fn modules_between(level: &Level, a: &Finder, b: &Finder) -> Option<f32> {
     // A row or column cuts a turned pattern longer than its side.
     let turn = way.0.abs().max(way.1.abs());
     let size = |finder: &Finder| {
-        let cut = cut(level, (finder.x, finder.y), way, finder.module * turn, finder.is_dark);
-        cut.map_or(finder.module * turn, |cut| cut.module)
+        cut(level, (finder.x, finder.y), way, finder.module * turn, finder.is_dark).map(|cut| cut.module)
     };
-    let module = (size(a) + size(b)) / 2.0;
+    // One of the two may be spoilt.
+    let module = match (size(a), size(b)) {
+        (Some(a), Some(b)) => (a + b) / 2.0,
+        (size, other) => size.or(other)?,
+    };
     (module > 0.5).then_some(length / module)
 }
 

@@ -29,6 +29,7 @@ impl Level {
     }
 
     /// Brightness at a point, the centre of the first pixel being `(0.5, 0.5)`; points outside take the nearest pixel.
+    #[inline]
     pub(super) fn at(&self, x: f32, y: f32) -> f32 {
         let (x, y) = ((x - 0.5).clamp(0.0, (self.width - 1) as f32), (y - 0.5).clamp(0.0, (self.height - 1) as f32));
         let (left, top) = (x as usize, y as usize);
