@@ -69,21 +69,18 @@ impl Search {
     /// Finds the patterns in `level`; they are in `found` afterwards, those met most often first.
     pub(super) fn run(&mut self, level: &Level) {
         self.found.clear();
-        if level.width < 2 * BLOCK || level.height < 2 * BLOCK || level.width > usize::from(u16::MAX) {
+        if level.width < BLOCK || level.height < BLOCK || level.width > usize::from(u16::MAX) {
             return;
         }
         self.threshold(level);
         let mut looks = LOOKS_MAX;
-        let mut edges_total = 0;
         let columns = level.width / BLOCK;
         for y in (ROW_STEP / 2..level.height).step_by(ROW_STEP) {
             let block_row = (y / BLOCK).min(level.height / BLOCK - 1);
             let thresholds = &self.thresholds[block_row * columns..][..columns];
             let starts_dark = edges(level.row(y), thresholds, &mut self.edges);
-            edges_total += self.edges.len();
             self.match_row(level, y, starts_dark, block_row * columns, &mut looks);
         }
-        if std::env::var_os("QRSTAT").is_some() { eprintln!("STAT level {}x{} nonzero {}/{} looks {} found {} edges {}", level.width, level.height, self.thresholds.iter().filter(|&&t| t>0).count(), self.thresholds.len(), LOOKS_MAX-looks, self.found.len(), edges_total); }
         self.found.sort_by_key(|finder| std::cmp::Reverse(finder.hits));
         self.found.truncate(FINDERS_MAX);
     }
@@ -159,13 +156,14 @@ impl Search {
             if total < TOTAL_MIN || !resembles([run(0), run(1), middle, run(3), run(4)], total) {
                 continue;
             }
-            // Edge 0 is where the first run begins; the colour changes at every edge.
-            let is_dark = (i % 2 == 0) != starts_dark;
+            let is_dark = (i % 2 == 0) == starts_dark;
             let column = usize::from(window[2]) + middle as usize / 2;
             let threshold = self.thresholds[(blocks + column / BLOCK).min(self.thresholds.len() - 1)];
             let pixels = &level.row(y)[window[0].into()..window[5].into()];
             let (low, high) = pixels.iter().fold((255, 0), |(low, high), &pixel| (pixel.min(low), pixel.max(high)));
-            if u32::from(high - low) * 10 < u32::from(self.range_min) * 9 || !column_resembles(level, (column, y), threshold, total as usize, is_dark) {
+            if u32::from(high - low) * 10 < u32::from(self.range_min) * 9
+                || !column_resembles(level, (column, y), threshold, total as usize, is_dark)
+            {
                 continue;
             }
             let x = f32::from(window[2]) + middle as f32 / 2.0;
@@ -228,33 +226,45 @@ fn half_runs(reach: usize, room: usize, is_inner: impl Fn(usize) -> bool) -> Opt
     (part == 2 && room <= reach).then_some(runs)
 }
 
-/// Where a row changes between light and dark. Returns whether its first pixel is dark.
+/// Where a row changes between light and dark, from its begin to its end, which count as edges too. Returns whether its
+/// first pixel is dark.
 fn edges(row: &[u8], thresholds: &[u8], edges: &mut Vec<u16>) -> bool {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    const ONES: u64 = 0x0101_0101_0101_0101;
     edges.clear();
-    let mut before = 0;
-    let mut starts_dark = false;
-    for (block, (pixels, &threshold)) in row.chunks_exact(BLOCK).zip(thresholds).enumerate() {
-        let pixels = u64::from_le_bytes(pixels.try_into().unwrap_or_default());
-        // For each byte, bit 7: is it less than the threshold? (Subtraction byte by byte, without borrowing.)
-        let threshold = u64::from(threshold) * ONES;
-        let difference = (pixels | HIGH).wrapping_sub(threshold & !HIGH);
-        let less = ((!pixels & threshold) | (!(pixels ^ threshold) & !difference)) & HIGH;
-        // Gathers the eight bits in one byte, the first pixel lowest.
-        let dark = (less >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        if block == 0 {
-            before = dark & 1;
-            starts_dark = before == 1;
-        }
-        let mut changes = (dark ^ (dark << 1 | before)) & 0xFF;
+    edges.push(0);
+    let starts_dark = thresholds.first().is_some_and(|&threshold| row[0] < threshold);
+    let mut before = u64::from(starts_dark);
+    let mut take = |block: usize, pixels: [u8; BLOCK], mask: u64, threshold: u8| {
+        let dark = darker(u64::from_le_bytes(pixels), threshold);
+        let mut changes = (dark ^ (dark << 1 | before)) & mask;
         before = dark >> 7;
         while changes != 0 {
             edges.push((block * BLOCK) as u16 + changes.trailing_zeros() as u16);
             changes &= changes - 1;
         }
+    };
+    let (blocks, rest) = row.as_chunks::<BLOCK>();
+    for (block, (&pixels, &threshold)) in blocks.iter().zip(thresholds).enumerate() {
+        take(block, pixels, 0xFF, threshold);
     }
+    if let Some(&threshold) = thresholds.last().filter(|_| !rest.is_empty()) {
+        let mut pixels = [0; BLOCK];
+        pixels[..rest.len()].copy_from_slice(rest);
+        take(blocks.len(), pixels, (1 << rest.len()) - 1, threshold);
+    }
+    edges.push(row.len() as u16);
     starts_dark
+}
+
+/// Which of eight pixels are darker than a threshold: a bit each, the first one lowest.
+fn darker(pixels: u64, threshold: u8) -> u64 {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let threshold = u64::from(threshold) * ONES;
+    // Subtracts byte by byte: the high bits that are set keep borrows from the next byte.
+    let difference = (pixels | HIGH).wrapping_sub(threshold & !HIGH);
+    let less = ((!pixels & threshold) | (!(pixels ^ threshold) & !difference)) & HIGH;
+    // Gathers the eight bits in the highest byte.
+    (less >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// What a line through the middle of a pattern tells.
@@ -264,8 +274,6 @@ pub(super) struct Cut {
     pub(super) offset: f32,
     /// A seventh of the whole.
     pub(super) module: f32,
-    /// Difference of brightness between the middle and its ring, at least.
-    pub(super) contrast: f32,
 }
 
 /// Samples to a module, and modules to each side, of a cut.
@@ -279,11 +287,19 @@ pub(super) fn cut(level: &Level, (x, y): (f32, f32), (dx, dy): (f32, f32), modul
     let sign = if is_dark { 1.0 } else { -1.0 };
     let mut samples = [0.0_f32; 2 * CUT_REACH + 1];
     let (mut low, mut high) = (f32::MAX, f32::MIN);
+    let mut inside = CUT_REACH..CUT_REACH;
     for (k, sample) in samples.iter_mut().enumerate() {
         let along = (k as f32 - CUT_REACH as f32) * step;
-        *sample = level.at(x + along * dx, y + along * dy) * sign;
-        (low, high) = (low.min(*sample), high.max(*sample));
+        let (x, y) = (x + along * dx, y + along * dy);
+        if level.holds(x, y) {
+            *sample = level.at(x, y) * sign;
+            (low, high) = (low.min(*sample), high.max(*sample));
+            inside = inside.start.min(k)..inside.end.max(k + 1);
+        }
     }
+    // Outside the picture there is light: a code may be cut out without its quiet zone.
+    samples[..inside.start].fill(high);
+    samples[inside.end..].fill(high);
     let prominence = ((high - low) * 0.1).max(5.0);
     let right = outwards(&samples, 1, prominence)?;
     let left = outwards(&samples, -1, prominence)?;
@@ -293,11 +309,8 @@ pub(super) fn cut(level: &Level, (x, y): (f32, f32), (dx, dy): (f32, f32), modul
     let rings = [right[1] - right[0], right[2] - right[1], left[1] - left[0], left[2] - left[1]];
     let is_pattern = is_near(right[0] + left[0], 3.0, 0.9) && rings.iter().all(|&ring| is_near(ring, 1.0, 0.6));
     let size = seventh / CUT_SAMPLES as f32;
-    (is_pattern && (0.5..2.0).contains(&size)).then_some(Cut {
-        offset: (right[2] - left[2] + right[0] - left[0]) / 4.0 * step,
-        module: size * module,
-        contrast: high - low,
-    })
+    (is_pattern && (0.5..2.0).contains(&size))
+        .then_some(Cut { offset: (right[2] - left[2] + right[0] - left[0]) / 4.0 * step, module: size * module })
 }
 
 /// The three edges met on the way from the middle, in samples from it: into the ring, out of it, out of the pattern.
@@ -337,7 +350,8 @@ fn outwards(samples: &[f32; 2 * CUT_REACH + 1], direction: isize, prominence: f3
         // The light around the code may have no end: its level is what is met within a module and a half.
         if edge == 2 {
             let end = (k + CUT_SAMPLES * 3 / 2).min(CUT_REACH);
-            (next, peak) = (k..=end).map(|k| (at(k), k)).fold((next.min(at(k)), k), |a, b| if b.0 > a.0 { b } else { a });
+            (next, peak) =
+                (k..=end).map(|k| (at(k), k)).fold((next.min(at(k)), k), |a, b| if b.0 > a.0 { b } else { a });
         }
         let halfway = (extreme + next) / 2.0;
         let mut crossing = place;
@@ -353,15 +367,21 @@ fn outwards(samples: &[f32; 2 * CUT_REACH + 1], direction: isize, prominence: f3
     Some(edges)
 }
 
-/// Along a row, a column, the row again with what the column said, and both diagonals.
+/// Along a row and a column, again and again from where the last one found the middle, and along both diagonals.
 fn look_closely(level: &Level, x: f32, y: f32, module: f32, is_dark: bool) -> Option<Finder> {
     const DIAGONAL: f32 = std::f32::consts::FRAC_1_SQRT_2;
-    let across = cut(level, (x, y), (1.0, 0.0), module, is_dark)?;
-    let x = x + across.offset;
-    let down = cut(level, (x, y), (0.0, 1.0), across.module, is_dark)?;
-    let y = y + down.offset;
-    let across = cut(level, (x, y), (1.0, 0.0), across.module, is_dark)?;
-    let x = x + across.offset;
+    let (mut x, mut y) = (x, y);
+    let mut across = cut(level, (x, y), (1.0, 0.0), module, is_dark)?;
+    x += across.offset;
+    let mut down = cut(level, (x, y), (0.0, 1.0), across.module, is_dark)?;
+    y += down.offset;
+    // In a pattern turned by 30 degrees each round leaves a third of the error.
+    for _ in 0..2 {
+        across = cut(level, (x, y), (1.0, 0.0), across.module, is_dark)?;
+        x += across.offset;
+        down = cut(level, (x, y), (0.0, 1.0), down.module, is_dark)?;
+        y += down.offset;
+    }
     if across.module > down.module * 1.8 || down.module > across.module * 1.8 {
         return None;
     }
@@ -373,4 +393,86 @@ fn look_closely(level: &Level, x: f32, y: f32, module: f32, is_dark: bool) -> Op
         expected.iter().any(|&module| cut(level, (x, y), way, module, is_dark).is_some())
     });
     (seen.count() == 2).then_some(Finder { x, y, module, is_dark, hits: 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_pixels_at_once_are_eight_comparisons(pixels: [u8; 8], threshold: u8) {
+            let expected = pixels.iter().enumerate().fold(0, |bits, (k, &pixel)| bits | u64::from(pixel < threshold) << k);
+            prop_assert_eq!(darker(u64::from_le_bytes(pixels), threshold), expected);
+        }
+
+        #[test]
+        fn edges_are_where_the_colour_changes(row in proptest::collection::vec(any::<u8>(), 8..90), threshold: u8) {
+            let thresholds = vec![threshold; row.len() / BLOCK];
+            let mut found = Vec::new();
+            let starts_dark = edges(&row, &thresholds, &mut found);
+            let dark: Vec<bool> = row.iter().map(|&pixel| pixel < threshold).collect();
+            prop_assert_eq!(starts_dark, dark[0]);
+            let mut expected: Vec<u16> = vec![0];
+            expected.extend((1..row.len()).filter(|&x| dark[x] != dark[x - 1]).map(|x| x as u16));
+            expected.push(row.len() as u16);
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    /// A pattern turned by `degrees`, drawn with 4x4 samples a pixel.
+    fn drawn(module: f32, degrees: f32, blur: usize) -> Level {
+        let (width, height) = (160, 120);
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let mut pixels: Vec<f32> = (0..width * height)
+            .map(|i| {
+                let shade = |k: usize| {
+                    let (x, y) = (
+                        (i % width) as f32 + (k % 4) as f32 / 4.0 + 0.125,
+                        (i / width) as f32 + (k / 4) as f32 / 4.0 + 0.125,
+                    );
+                    let (x, y) = ((x - 80.3) / module, (y - 61.6) / module);
+                    let distance = (x * cos + y * sin).abs().max((y * cos - x * sin).abs());
+                    if distance < 1.5 || (2.5..3.5).contains(&distance) { 40.0 } else { 200.0 }
+                };
+                (0..16).map(shade).sum::<f32>() / 16.0
+            })
+            .collect();
+        for _ in 0..blur {
+            let from = pixels.clone();
+            for y in 1..height - 1 {
+                for x in 1..width - 1 {
+                    let i = y * width + x;
+                    pixels[i] = (from[i] * 4.0 + from[i - 1] + from[i + 1] + from[i - width] + from[i + width]) / 8.0;
+                }
+            }
+        }
+        Level { width, height, pixels: pixels.iter().map(|&v| v as u8).collect() }
+    }
+
+    #[test]
+    fn patterns_are_found_where_they_are_turned_small_and_soft() {
+        let mut search = Search::default();
+        for (module, blur) in [(2.0, 1), (2.5, 2), (4.0, 4), (9.0, 6)] {
+            for degrees in [0.0, 10.0, 30.0, 45.0, 71.0] {
+                let level = drawn(module, degrees, blur);
+                search.run(&level);
+                let [found] = search.found[..] else { panic!("{module} {degrees}: {:?}", search.found) };
+                assert!((found.x - 80.3).abs() < 0.5 && (found.y - 61.6).abs() < 0.5, "{module} {degrees}: {found:?}");
+                assert!(
+                    (0.9..1.6).contains(&(found.module / module)) && found.is_dark,
+                    "{module} {degrees}: {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn stripes_end_the_search_within_its_limits() {
+        let pixels = (0..640 * 480).map(|i| if i % 640 % 14 / 2 % 2 == 0 { 0 } else { 255 }).collect();
+        let mut search = Search::default();
+        search.run(&Level { width: 640, height: 480, pixels });
+        assert!(search.found.len() <= FINDERS_MAX);
+    }
 }

@@ -30,7 +30,20 @@ pub(super) struct Triple {
     pub(super) right: Finder,
     pub(super) below: Finder,
     /// How far from a square seen straight; less is better.
-    pub(super) badness: f32,
+    badness: f32,
+}
+
+impl Triple {
+    /// The same in a picture `factor` times as large.
+    pub(super) fn scaled(&self, factor: f32) -> Self {
+        let scaled = |finder: Finder| Finder {
+            x: finder.x * factor,
+            y: finder.y * factor,
+            module: finder.module * factor,
+            ..finder
+        };
+        Self { corner: scaled(self.corner), right: scaled(self.right), below: scaled(self.below), ..*self }
+    }
 }
 
 /// Every plausible triple, best first, at most `most`.
@@ -76,7 +89,7 @@ fn badness(corner: &Finder, right: &Finder, below: &Finder) -> Option<f32> {
 
 /// The perspective map from modules to pixels: `x = (a u + b v + c) / (g u + h v + 1)`, and so on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Map {
+struct Map {
     x: [f32; 3],
     y: [f32; 3],
     w: [f32; 2],
@@ -84,7 +97,7 @@ pub(super) struct Map {
 
 impl Map {
     /// The map that takes four points in modules to four in pixels; both in order around.
-    pub(super) fn new(modules: [(f32, f32); 4], pixels: [(f32, f32); 4]) -> Option<Self> {
+    fn new(modules: [(f32, f32); 4], pixels: [(f32, f32); 4]) -> Option<Self> {
         let mut rows = [[0.0_f64; 9]; 8];
         for (k, (&(u, v), &(x, y))) in modules.iter().zip(&pixels).enumerate() {
             let (u, v, x, y) = (f64::from(u), f64::from(v), f64::from(x), f64::from(y));
@@ -95,7 +108,7 @@ impl Map {
         Some(Self { x: [s[0], s[1], s[2]], y: [s[3], s[4], s[5]], w: [s[6], s[7]] })
     }
 
-    pub(super) fn point(&self, u: f32, v: f32) -> (f32, f32) {
+    fn point(&self, u: f32, v: f32) -> (f32, f32) {
         let w = 1.0 / (self.w[0] * u + self.w[1] * v + 1.0);
         ((self.x[0] * u + self.x[1] * v + self.x[2]) * w, (self.y[0] * u + self.y[1] * v + self.y[2]) * w)
     }
@@ -171,9 +184,8 @@ fn alignment_places(side: usize) -> Vec<usize> {
     }
     let gaps = version / 7 + 1;
     let span = side - 13;
-    // Even, and rounded up at half: annex E's table, whose one exception is version 32.
-    let step = if version == 32 { 26 } else { (span + gaps / 2).div_ceil(gaps).next_multiple_of(2) };
-    let step = if version == 32 { step } else { ((span as f32 / gaps as f32 / 2.0).round() * 2.0) as usize };
+    // The next even number; version 32 is the one exception of annex E's table.
+    let step = if version == 32 { 26 } else { span.div_ceil(gaps).next_multiple_of(2) };
     let mut places: Vec<usize> = (0..gaps).map(|k| side - 7 - k * step).collect();
     places.push(6);
     places.reverse();
@@ -184,10 +196,18 @@ fn alignment_places(side: usize) -> Vec<usize> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     pub(super) side: usize,
-    pub(super) map: Map,
-    pub(super) agreement: f32,
+    map: Map,
+    agreement: f32,
     is_dark: bool,
     pixels: [(f32, f32); 4],
+}
+
+impl Grid {
+    /// The code's four corners in pixels, clockwise if it is not mirrored.
+    pub(super) fn corners(&self) -> [(f32, f32); 4] {
+        let far = self.side as f32;
+        [(0.0, 0.0), (far, 0.0), (far, far), (0.0, far)].map(|(u, v)| self.map.point(u, v))
+    }
 }
 
 /// Memory for laying grids, used again from code to code.
@@ -387,7 +407,9 @@ impl Layer {
                     for column in 0..side {
                         let (top, bottom) = (row.saturating_sub(REACH), (row + REACH + 1).min(side));
                         let (left, right) = (column.saturating_sub(REACH), (column + REACH + 1).min(side));
-                        let line = |row: usize| self.samples[(row + 1) * width + left + 1..(row + 1) * width + right + 1].iter();
+                        let line = |row: usize| {
+                            self.samples[(row + 1) * width + left + 1..(row + 1) * width + right + 1].iter()
+                        };
                         let sum: f32 = (top..bottom).flat_map(line).sum();
                         let mean = sum / ((bottom - top) * (right - left)) as f32;
                         bits.push((self.samples[(row + 1) * width + column + 1] < mean) == grid.is_dark);
@@ -497,7 +519,8 @@ mod tests {
     fn known_modules_are_those_of_drawn_codes() {
         let mut known = Vec::new();
         for version in 1..=40 {
-            let code = qrcode::QrCode::with_version(b"1", qrcode::Version::Normal(version), qrcode::EcLevel::L).unwrap();
+            let code =
+                qrcode::QrCode::with_version(b"1", qrcode::Version::Normal(version), qrcode::EcLevel::L).unwrap();
             let side = code.width();
             let colours = code.to_colors();
             function_patterns(side, &mut known);
