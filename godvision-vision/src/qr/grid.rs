@@ -359,11 +359,8 @@ impl Layer {
                         let mut pixels = grid.pixels;
                         pixels[anchor].0 += dx;
                         pixels[anchor].1 += dy;
-                        if let Some(moved) = self.grid(level, grid.side, grid.is_dark, pixels) {
-                            if moved.agreement > grid.agreement {
-                                grid = moved;
-                            }
-                        }
+                        let moved = self.grid(level, grid.side, grid.is_dark, pixels);
+                        grid = moved.filter(|moved| moved.agreement > grid.agreement).unwrap_or(grid);
                     }
                 }
                 if grid.agreement < before + 0.002 {
