@@ -74,8 +74,8 @@ pub fn held(index: usize) -> Held {
             pixels[y * WIDTH + x] = parts.map(|part| part.unwrap_or(back)).sum::<f32>() / 16.0;
         }
     }
-    // Each round adds a variance of a quarter pixel squared: 0 to 1 pixel of softness.
-    for _ in 0..index % 5 {
+    // Each round adds a variance of a quarter pixel squared: 0 to 1.2 pixels of softness.
+    for _ in 0..[0, 2, 3, 6][index / SIDES.len() % 4] {
         let from = pixels.clone();
         for y in rows.clone() {
             for x in columns.clone() {
@@ -84,7 +84,7 @@ pub fn held(index: usize) -> Held {
             }
         }
     }
-    let noise = [2.0, 5.0, 9.0][index / 5 % 3];
+    let noise = [2.0, 5.0, 9.0][index / SIDES.len() % 3];
     let luma = pixels.iter().map(|&pixel| {
         // The sum of four uniform values is nearly normal, with a deviation of 0.58.
         let normal = (random() + random() + random() + random() - 2.0) / 0.58;

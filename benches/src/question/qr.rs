@@ -12,7 +12,7 @@ use crate::table::{Row, markdown};
 use crate::{child, process};
 
 const SCRIPT: &str = include_str!("../../peers/qr_engines.py");
-/// Frames in one measurement: twelve of each width of code. 124 MB.
+/// Frames in one measurement: each width of code with each softness and each noise. 124 MB.
 const FRAMES: usize = 60;
 /// Ours, by the child's names.
 const OURS: [(&str, &str); 4] = [
