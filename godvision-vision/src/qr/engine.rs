@@ -67,6 +67,8 @@ pub fn engines() -> Vec<Box<dyn QrDecoder>> {
         #[cfg(feature = "rxing")]
         Box::new(super::Lattice::default()),
         #[cfg(feature = "rxing")]
+        Box::new(super::Lattice::sharpening()),
+        #[cfg(feature = "rxing")]
         Box::new(Rxing::default()),
         #[cfg(feature = "rqrr")]
         Box::new(Rqrr),
