@@ -23,6 +23,7 @@ use godvision_rtsp::restream::{FilePlayer, RtspServer, ServerOptions};
 use godvision_rtsp::{Camera, CameraEvent, CameraOptions, Fragmenter};
 use godvision_vision::motion::{MotionDetector, MotionOptions};
 use godvision_vision::plane::LumaView;
+use godvision_vision::qr::{Lattice, QrDecoder, QrOptions, QrReader, Rqrr, Rxing};
 use tokio::sync::mpsc;
 
 use crate::clip::{FRAMES_PER_SECOND, HEIGHT, PLANES, WIDTH};
@@ -39,7 +40,7 @@ pub const CLIP_LENGTH: Duration = Duration::from_secs(10);
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Does what `arguments` say: `camera MAIN SUB COUNT`, `record OUT URL...`, `detect OUT rust|ffmpeg URL SUB_URL ...`,
-/// `motion LUMA`, `decode FILE all|key|bare|ffmpeg`.
+/// `motion LUMA`, `qr ENGINE LUMA TEXTS`, `decode FILE all|key|bare|ffmpeg`.
 ///
 /// # Errors
 /// Whatever goes wrong, in words.
@@ -56,6 +57,7 @@ pub fn run(arguments: &[String]) -> Outcome {
             record(Path::new(out), &pairs, backend(decoder))
         }
         ("motion", [luma]) => motion(Path::new(luma)),
+        ("qr", [engine, luma, texts]) => qr(engine, Path::new(luma), Path::new(texts)),
         ("decode", [file, mode]) => decode(Path::new(file), mode),
         _ => Err(format!("no such child: {arguments:?}").into()),
     }
@@ -266,6 +268,45 @@ fn report(name: &str, frames: usize, work: impl FnOnce()) -> Outcome {
     work();
     let used = cpu::of_this_process()?.saturating_sub(start);
     println!("{} {name}", used.as_nanos() / frames.max(1) as u128);
+    Ok(())
+}
+
+/// Prints CPU time a frame and the number of exact reads.
+fn qr(engine: &str, luma: &Path, texts: &Path) -> Outcome {
+    let (planes, texts) = (fs::read(luma)?, fs::read_to_string(texts)?);
+    let mut engine: Option<Box<dyn QrDecoder>> = match engine {
+        "reader" => None,
+        "lattice" => Some(Box::new(Lattice::default())),
+        "rxing" => Some(Box::new(Rxing::default())),
+        "rqrr" => Some(Box::new(Rqrr)),
+        other => return Err(format!("no such engine: {other}").into()),
+    };
+    let mut reader = QrReader::new(QrOptions::default());
+    let mut look = |plane: &[u8], index: usize| -> Result<Vec<String>, Box<dyn Error>> {
+        let view = LumaView::new(plane, WIDTH, HEIGHT, WIDTH)?;
+        let texts = match &mut engine {
+            Some(engine) => {
+                let mut found = Vec::new();
+                engine.decode(view, &mut found);
+                found.into_iter().map(|code| code.text).collect()
+            }
+            None => {
+                // So far apart that where the last code was means nothing.
+                let millis = index as u64 * 10_000;
+                let at = Stamp::new(MonoTime::from_millis(millis), WallTime::from_unix_millis(millis as i64));
+                reader.read(view, at, &[]).into_iter().map(|sighting| sighting.text).collect::<Vec<_>>()
+            }
+        };
+        Ok(texts.into_iter().map(|text| text.expose().to_owned()).collect())
+    };
+    let planes: Vec<&[u8]> = planes.chunks_exact(WIDTH * HEIGHT).collect();
+    look(planes.first().ok_or("no frame")?, 0)?;
+    let (mut reads, start) = (0, cpu::of_this_process()?);
+    for (index, (plane, text)) in planes.iter().zip(texts.lines()).enumerate() {
+        reads += usize::from(look(plane, index + 1)?.iter().any(|found| found == text));
+    }
+    let nanos = (cpu::of_this_process()? - start).as_nanos() / planes.len() as u128;
+    println!("{nanos} {reads}");
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 pub mod child;
 pub mod clip;
 pub mod cpu;
+pub mod held;
 pub mod process;
 pub mod question;
 pub mod scene;

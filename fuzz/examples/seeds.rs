@@ -22,6 +22,7 @@ fn main() {
     requests(&seeds);
     archive(&seeds);
     planes(&seeds);
+    codes(&seeds);
 }
 
 struct Seeds {
@@ -335,4 +336,28 @@ fn planes(seeds: &Seeds) {
     seeds.write("motion", "walk-reduced", film([0x80 | 100, 0x80 | 50, 13], &walk));
     seeds.write("motion", "light", film([33, 17, 0], &[(0, grey), (0, grey), (0, light), (0, light), (0x40, stripes)]));
     seeds.write("motion", "smallest", film([0, 0, 1], &[(0, stripes), (2, grey), (0x22, light)]));
+}
+
+fn codes(seeds: &Seeds) {
+    /// Size with a quiet zone of four, padding, flags, noise, shear, then the modules as bits.
+    fn code(text: &[u8], [padding, flags, noise, shear]: [u8; 4], quiet: usize) -> Vec<u8> {
+        let code = qrcode::QrCode::new(text).expect("a text that fits");
+        let (modules, colours) = (code.width(), code.to_colors());
+        let side = modules + 2 * quiet;
+        let mut data = vec![side as u8, side as u8, padding, flags, noise, shear];
+        data.resize(6 + (side * side).div_ceil(8), 0);
+        for (i, _) in colours.iter().enumerate().filter(|(_, colour)| **colour == qrcode::Color::Dark) {
+            let cell = (i / modules + quiet) * side + i % modules + quiet;
+            data[6 + cell / 8] |= 1 << (cell % 8);
+        }
+        data
+    }
+    seeds.write("qr_pixels", "plain", code(b"GV1:OPEN", [0, 3, 0, 0], 4));
+    seeds.write("qr_pixels", "inverted-padded", code(b"GV1:OPEN", [13, 8 | 5, 9, 0], 4));
+    seeds.write("qr_pixels", "sheared", code(b"HTTPS://EXAMPLE.ORG/A/LONGER/TEXT/FOR/MORE/MODULES", [3, 4, 60, 40], 4));
+    seeds.write("qr_pixels", "no-quiet-zone", code(b"1234567890", [0, 7, 0, 0], 0));
+    seeds.write("qr_pixels", "version-7", code(&[b'x'; 150], [1, 2, 20, 10], 4));
+    seeds.write("qr_pixels", "noise", [&[200, 200, 0, 0, 255, 0][..], &[0x5A; 600]].concat());
+    seeds.write("qr_pixels", "huge", [255, 255, 255, 1, 2, 3]);
+    seeds.write("qr_pixels", "one-pixel", [1, 1, 1, 0]);
 }

@@ -5,6 +5,8 @@ mod error;
 mod kernel;
 
 pub mod colour;
+#[cfg(feature = "crop")]
+pub mod crop;
 pub mod motion;
 pub mod plane;
 pub mod qr;
@@ -12,6 +14,8 @@ pub mod qr;
 pub mod sensors;
 
 pub use colour::{RgbImage, RgbView};
+#[cfg(feature = "crop")]
+pub use crop::jpeg_crop;
 pub use error::Error;
 pub use motion::{MotionDetector, MotionOptions, MotionStep, RestStep, TamperStep};
 pub use plane::LumaView;

@@ -27,6 +27,7 @@ use godvision_core::signal::seen::{
 };
 use godvision_core::{MonoTime, Name, Stamp};
 
+use crate::crop::{jpeg_crop, veiled};
 use crate::error::Error;
 use crate::motion::{MotionDetector, MotionOptions, MotionStep, RestStep, SceneStep, Sensitivity, TamperStep, Zone};
 use crate::plane::LumaView;
@@ -43,6 +44,20 @@ const IDLE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a thing at rest is reported after it was noticed: it changes nothing, so this only says that it is watched.
 const REST_EVERY: Duration = Duration::from_secs(10);
+
+/// Longest side of a code's crop.
+const QR_CROP_SIDE: usize = 480;
+
+/// A code and as much again on each side: who held it.
+fn around(code: Region) -> Region {
+    let (across, down) = (code.right.saturating_sub(code.left), code.bottom.saturating_sub(code.top));
+    Region {
+        left: code.left.saturating_sub(across),
+        top: code.top.saturating_sub(down),
+        right: (code.right + across).min(1000),
+        bottom: (code.bottom + down).min(1000),
+    }
+}
 
 /// Makes motion detectors: input `pictures`, outputs `motion`, `scene`, `rest` and `tamper`.
 #[derive(Debug)]
@@ -397,6 +412,12 @@ impl QrUnit {
                 5.0,
                 "a text is reported again only after it was away for so long",
             ),
+            ParamSpec::with_default(
+                "crop",
+                ParamKind::Flag,
+                true,
+                "send a small picture of who held it, the code veiled",
+            ),
         ];
         Self(UnitSpec {
             name: "qr",
@@ -425,6 +446,7 @@ impl Unit for QrUnit {
             options,
             every,
             motion_wakes: params.flag("motion_wakes"),
+            crops: params.flag("crop"),
             reader: None,
             moved: Vec::new(),
             moved_at: None,
@@ -437,6 +459,7 @@ struct QrSensor {
     options: QrOptions,
     every: Duration,
     motion_wakes: bool,
+    crops: bool,
     reader: Option<QrReader>,
     moved: Vec<Region>,
     moved_at: Option<MonoTime>,
@@ -492,16 +515,21 @@ impl QrSensor {
         sightings: &Output<Sighting>,
     ) -> Result<(), Fault> {
         let mut reader = self.reader.take().unwrap_or_else(|| QrReader::new(self.options));
-        let (shown, moved) = (Picture::clone(picture), self.moved.clone());
+        let (shown, moved, crops) = (Picture::clone(picture), self.moved.clone(), self.crops);
         let work = tokio::task::spawn_blocking(move || {
             // A plane from its own constructor is never refused.
-            let found = LumaView::of(&shown.luma).map(|luma| reader.read(luma, shown.at, &moved));
-            (reader, found.unwrap_or_default())
+            let found = LumaView::of(&shown.luma).map(|luma| reader.read(luma, shown.at, &moved)).unwrap_or_default();
+            let news = found.into_iter().filter(|sighting| sighting.is_new);
+            // The code may be a pass, and a picture of it is as good as the code: the journal gets who held it, not it.
+            let veil = |region| jpeg_crop(&veiled(&shown, region), around(region), QR_CROP_SIDE);
+            let crop = |region| if crops { veil(region) } else { None };
+            let news: Vec<_> = news.map(|sighting| (crop(sighting.region), sighting)).collect();
+            (reader, news)
         });
         let (reader, found) = work.await.map_err(|error| Fault::Restart(format!("the QR reader: {error}")))?;
         cx.show_count("engine_panics", u64::from(reader.panics()));
         self.reader = Some(reader);
-        for sighting in found.into_iter().filter(|sighting| sighting.is_new) {
+        for (crop, sighting) in found {
             let sighting = Sighting {
                 source: picture.source.clone(),
                 at: picture.at,
@@ -509,7 +537,7 @@ impl QrSensor {
                 region: sighting.region,
                 finding: Finding::Qr(sighting.text),
                 score: 1000,
-                crop: None,
+                crop,
             };
             sightings.send_from(picture, sighting);
         }

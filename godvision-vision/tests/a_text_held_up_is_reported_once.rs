@@ -140,3 +140,62 @@ fn work_for_a_picture_is_bounded_and_begins_where_something_moved() {
     assert!(looks.iter().sum::<usize>() <= 2_000_000, "{looks:?}");
     assert!(looks.len() <= 3 * PLACES_MAX + 3, "{looks:?}");
 }
+
+/// Sees a code at one place and cannot read it; counts how often it was asked.
+struct Suspicious([usize; 4]);
+
+impl QrDecoder for Suspicious {
+    fn name(&self) -> &'static str {
+        "suspicious"
+    }
+    fn decode(&mut self, _: LumaView<'_>, _: &mut Vec<QrCode>) {}
+    fn suspects(&self) -> &[[usize; 4]] {
+        std::slice::from_ref(&self.0)
+    }
+}
+
+/// Stripes of `contrast`, which is how sharp a place is.
+fn stripes(contrast: u8) -> Vec<u8> {
+    (0..WIDTH * HEIGHT).map(|i| if i % 4 < 2 { 100 } else { 100 + contrast }).collect()
+}
+
+#[test]
+fn the_second_opinion_is_asked_about_the_sharpest_of_a_burst() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let second = engine(move |luma| {
+        log.lock().unwrap().push((luma.width(), luma.height()));
+        vec![]
+    });
+    let mut options = QrOptions::default();
+    options.whole = true;
+    let suspicious = Box::new(Suspicious([400, 300, 520, 420]));
+    let mut reader = QrReader::with_engines(options, vec![suspicious, second]);
+    let mut asked_at = |i: usize, contrast: u8| -> Vec<(usize, usize)> {
+        asked.lock().unwrap().clear();
+        reader.read(whole(&stripes(contrast)), at(i), &[]);
+        asked.lock().unwrap().clone()
+    };
+    // The suspect a third wider on each side, then the whole picture, then the suspect at twice its size.
+    assert_eq!(asked_at(0, 60), [(200, 200), (WIDTH, HEIGHT), (400, 400)]);
+    assert_eq!(asked_at(2, 20), [], "blurred: a sharper one was seen 80 ms ago");
+    assert_eq!(asked_at(4, 80), [(200, 200), (400, 400)], "sharper, but it is too soon for the whole picture");
+    assert_eq!(asked_at(6, 60), [], "less sharp again");
+    assert_eq!(asked_at(40, 20), [(200, 200), (WIDTH, HEIGHT), (400, 400)], "nothing sharper for a second");
+}
+
+#[test]
+fn the_first_engine_is_asked_before_all_others_and_what_it_reads_is_taken() {
+    let asked = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&asked);
+    let first = engine(|luma| if luma.width() < WIDTH { vec![] } else { vec![code("whole")] });
+    let second = engine(move |_| {
+        *counter.lock().unwrap() += 1;
+        vec![code("second")]
+    });
+    let mut reader = QrReader::with_engines(QrOptions::default(), vec![first, second]);
+    let pixels = vec![0; WIDTH * HEIGHT];
+    let found = reader.read(whole(&pixels), at(0), &[Region { left: 0, top: 0, right: 300, bottom: 300 }]);
+    assert_eq!(found[0].text.expose(), "whole");
+    assert_eq!(*asked.lock().unwrap(), 0);
+}

@@ -18,6 +18,8 @@ use godvision_core::signal::seen::{
     Finding, Motion, MotionPhase, Rest, RestPhase, SceneChange, Sighting, Tamper, TamperKind,
 };
 use godvision_core::site::SiteDocument;
+use godvision_vision::plane::LumaView;
+use godvision_vision::qr::{QrOptions, QrReader};
 use godvision_vision::sensors::{MotionUnit, QrUnit};
 
 const WIDTH: usize = 640;
@@ -216,6 +218,12 @@ async fn a_film_is_seen_by_both_sensors() {
     assert!((120..130).contains(&sighting.sequence), "{sighting:?}");
     assert_eq!(sighting.at, at(sighting.sequence as usize));
     assert!(matches!(&sighting.finding, Finding::Qr(text) if text.expose() == "GV1:OPEN"));
+    // The picture that comes along shows the place, and nobody can use it as a pass.
+    let crop = image::load_from_memory(sighting.crop.as_ref().unwrap()).unwrap().to_luma8();
+    let (width, height) = (crop.width() as usize, crop.height() as usize);
+    assert!(width.max(height) >= 100, "{width}x{height}");
+    let view = LumaView::new(crop.as_raw(), width, height, width).unwrap();
+    assert_eq!(QrReader::new(QrOptions::default()).read(view, at(0), &[]), []);
 }
 
 #[test]

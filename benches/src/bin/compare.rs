@@ -16,10 +16,11 @@ compare QUESTION [options]: us and the peers that are installed, in turn, by CPU
 
 questions
   motion   CPU time of the whole motion stage on one 1080p luma plane
+  qr       exact reads and CPU time of QR engines on 1080p door frames, one thread
   decode   CPU time of decoding one 1080p H.264 frame, one thread
   record   CPU time and memory of recording 1080p cameras over RTSP, nothing decoded
   detect   the same, and motion found in every camera's 640x360 sub-stream
-  all      the four of them
+  all      the five of them
   list     who takes part, who is absent, and how they are installed
 
 options

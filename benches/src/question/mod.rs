@@ -2,6 +2,7 @@
 
 mod decode;
 mod motion;
+mod qr;
 mod record;
 
 use std::error::Error;
@@ -16,6 +17,8 @@ use crate::process;
 pub enum Question {
     /// CPU time of the motion stage on one 1080p luma plane.
     Motion,
+    /// Reads and CPU time of looking for a QR code in one 1080p luma plane.
+    Qr,
     /// CPU time of decoding one 1080p frame.
     Decode,
     /// CPU time and memory of recording cameras without looking.
@@ -26,12 +29,13 @@ pub enum Question {
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 4] = [Self::Motion, Self::Decode, Self::Record, Self::Detect];
+    pub const ALL: [Self; 5] = [Self::Motion, Self::Qr, Self::Decode, Self::Record, Self::Detect];
 
     /// The word on the command line.
     pub fn code(self) -> &'static str {
         match self {
             Self::Motion => "motion",
+            Self::Qr => "qr",
             Self::Decode => "decode",
             Self::Record => "record",
             Self::Detect => "detect",
@@ -42,6 +46,7 @@ impl Question {
     pub fn about(self) -> &'static str {
         match self {
             Self::Motion => "CPU time of the whole motion stage on one 1080p luma plane",
+            Self::Qr => "exact reads and CPU time of QR engines on 1080p door frames, one thread",
             Self::Decode => "CPU time of decoding one 1080p H.264 frame, one thread",
             Self::Record => "CPU time and memory of recording 1080p cameras over RTSP, nothing decoded",
             Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
@@ -104,6 +109,18 @@ pub const PEERS: &[Peer] = &[
         is_here: motion::has_opencv,
     },
     Peer {
+        name: "zxing-cpp",
+        install: "pip install zxing-cpp numpy (then --python the interpreter that has them)",
+        questions: &[Question::Qr],
+        is_here: qr::has_zxing,
+    },
+    Peer {
+        name: "OpenCV (QRCodeDetector)",
+        install: "pip install opencv-python-headless numpy (then --python the interpreter that has them)",
+        questions: &[Question::Qr],
+        is_here: qr::has_opencv,
+    },
+    Peer {
         name: "ffmpeg",
         install: "apt install ffmpeg",
         questions: &[Question::Decode, Question::Record, Question::Detect],
@@ -141,14 +158,16 @@ impl Peer {
 /// # Errors
 /// Our own side fails, or the material cannot be made. A peer that fails is a row that says so.
 pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Error>> {
-    let clips = clip::clips(options.shared.as_deref())?;
     let mut text = format!("## {}: {}\n\n", question.code(), question.about());
+    let clips = clip::clips(options.shared.as_deref())?;
     text += &match question {
         Question::Motion => motion::ask(options, &clips)?,
         Question::Decode => decode::ask(options, &clips)?,
+        Question::Qr => qr::ask(options)?,
         Question::Record | Question::Detect => record::ask(question, options, &clips)?,
     };
-    text += &format!("\nMeasured {} times, everybody in turn; material: {}.\n", options.rounds, clips.origin);
+    let origin = if question == Question::Qr { "drawn door frames" } else { clips.origin };
+    text += &format!("\nMeasured {} times, everybody in turn; material: {origin}.\n", options.rounds);
     for peer in PEERS.iter().filter(|peer| peer.questions.contains(&question) && !peer.is_here(options)) {
         text += &format!("Absent: {}. To have it: {}.\n", peer.name, peer.install);
     }

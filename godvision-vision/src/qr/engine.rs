@@ -1,4 +1,4 @@
-//! The trait behind which QR engines stand, and the two that come with the crate.
+//! The trait behind which QR engines stand, and the two of others; ours is [`super::lattice`].
 //!
 //! An engine meets whatever is held up to a camera, so its text is bounded and its panics end here: `rqrr` 0.11 panics
 //! on one public test image (its issue 54). Containing a panic needs unwinding; with `panic = "abort"` leave the `rqrr`
@@ -46,18 +46,28 @@ pub trait QrDecoder: Send {
     /// Short name for logs: `rxing`, ...
     fn name(&self) -> &'static str;
 
-    /// Time for a pixel relative to `rxing` (about 4.5 ns), so that the reader can bound its work.
+    /// Time for a pixel relative to the fastest engine (about 1.5 ns), so that the reader can bound its work.
     fn cost(&self) -> u32 {
         1
     }
 
     /// Appends the codes in `luma` to `found`. What cannot be read is left out without a word.
     fn decode(&mut self, luma: LumaView<'_>, found: &mut Vec<QrCode>);
+
+    /// Where the plane last given to [`QrDecoder::decode`] showed a code that could not be read, in its pixels: worth
+    /// another engine's time. Most engines cannot tell.
+    fn suspects(&self) -> &[[usize; 4]] {
+        &[]
+    }
 }
 
-/// The engines that this build has, the better first.
+/// The engines that this build has, the best first.
 pub fn engines() -> Vec<Box<dyn QrDecoder>> {
     vec![
+        #[cfg(feature = "rxing")]
+        Box::new(super::Lattice::default()),
+        #[cfg(feature = "rxing")]
+        Box::new(super::Lattice::sharpening()),
         #[cfg(feature = "rxing")]
         Box::new(Rxing::default()),
         #[cfg(feature = "rqrr")]
@@ -95,12 +105,13 @@ impl Contained {
         }
         found.retain(|code| !code.text.is_empty() && code.text.expose().len() <= QR_TEXT_MAX);
         found.truncate(QR_CODES_MAX);
-        for code in &mut found {
-            let [left, top, right, bottom] = code.bounds;
-            let (left, top) = (left.min(luma.width() - 1), top.min(luma.height() - 1));
-            code.bounds = [left, top, right.clamp(left + 1, luma.width()), bottom.clamp(top + 1, luma.height())];
-        }
+        found.iter_mut().for_each(|code| code.bounds = inside(code.bounds, luma));
         found
+    }
+
+    /// Where the last picture, `luma`, may hold a code that it could not read.
+    pub(super) fn suspects(&self, luma: LumaView<'_>) -> impl Iterator<Item = [usize; 4]> {
+        self.engine.suspects().iter().take(QR_CODES_MAX).map(move |&bounds| inside(bounds, luma))
     }
 }
 
@@ -110,9 +121,15 @@ impl fmt::Debug for Contained {
     }
 }
 
+/// `bounds` cut to the plane, with at least one pixel left.
+fn inside([left, top, right, bottom]: [usize; 4], luma: LumaView<'_>) -> [usize; 4] {
+    let (left, top) = (left.min(luma.width() - 1), top.min(luma.height() - 1));
+    [left, top, right.clamp(left + 1, luma.width()), bottom.clamp(top + 1, luma.height())]
+}
+
 /// The rectangle around points, in whole pixels; what is not a number counts as 0.
 #[cfg(any(feature = "rxing", feature = "rqrr"))]
-fn around(points: impl Iterator<Item = (f32, f32)>) -> [usize; 4] {
+pub(super) fn around(points: impl Iterator<Item = (f32, f32)>) -> [usize; 4] {
     let start = [f32::MAX, f32::MAX, 0.0, 0.0];
     let [left, top, right, bottom] =
         points.fold(start, |[l, t, r, b], (x, y)| [l.min(x), t.min(y), r.max(x), b.max(y)]);
@@ -132,6 +149,10 @@ pub struct Rxing {
 impl QrDecoder for Rxing {
     fn name(&self) -> &'static str {
         "rxing"
+    }
+
+    fn cost(&self) -> u32 {
+        3
     }
 
     fn decode(&mut self, luma: LumaView<'_>, found: &mut Vec<QrCode>) {
@@ -156,7 +177,7 @@ impl QrDecoder for Rxing {
     }
 }
 
-/// The `rqrr` engine: a port of quirc. Three times slower, reads fewer, but not the same ones.
+/// The `rqrr` engine: a port of quirc. The slowest, and it reads the fewest, but not the same ones.
 #[cfg(feature = "rqrr")]
 #[derive(Debug, Default)]
 pub struct Rqrr;
@@ -168,7 +189,7 @@ impl QrDecoder for Rqrr {
     }
 
     fn cost(&self) -> u32 {
-        3
+        9
     }
 
     fn decode(&mut self, luma: LumaView<'_>, found: &mut Vec<QrCode>) {
