@@ -6,6 +6,8 @@ mod kernel;
 
 pub mod colour;
 pub mod motion;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod plane;
 pub mod qr;
 #[cfg(feature = "component")]
