@@ -5,15 +5,21 @@ mod error;
 mod kernel;
 
 pub mod colour;
+#[cfg(feature = "crop")]
+pub mod crop;
 pub mod motion;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod plane;
+#[cfg(feature = "plate")]
+pub mod plate;
 pub mod qr;
 #[cfg(feature = "component")]
 pub mod sensors;
 
 pub use colour::{RgbImage, RgbView};
+#[cfg(feature = "crop")]
+pub use crop::jpeg_crop;
 pub use error::Error;
 pub use motion::{MotionDetector, MotionOptions, MotionStep};
 pub use plane::LumaView;
