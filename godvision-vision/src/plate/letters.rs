@@ -32,6 +32,8 @@ pub struct ReadSign {
     pub sign: u8,
     /// How sure the network is, 0.0..=1.0.
     pub score: f32,
+    /// Where it begins, in shares of the strip's width.
+    pub place: f32,
 }
 
 /// The recogniser.
@@ -87,7 +89,12 @@ impl PlateLetters {
             Some((values, shape))
                 if shape.len() == 3 && shape[0] == 1 && shape[2].abs_diff(self.classes.len()) <= 1 =>
             {
-                Ok(decode(values.chunks_exact(shape[2]).map(|column| self.column(column))))
+                let count = shape[1].max(1) as f32;
+                let columns = values.chunks_exact(shape[2]).zip(0_u16..);
+                let placed = columns.map(|(column, place)| {
+                    self.column(column).map(|seen| ReadSign { place: f32::from(place) / count, ..seen })
+                });
+                Ok(decode(placed))
             }
             _ => {
                 let reason = format!("it has to give {} characters a column", self.classes.len());
@@ -108,7 +115,11 @@ impl PlateLetters {
             }
         }
         let (best, score) = signs.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
-        (score > gap && score >= SIGN_SCORE_MIN).then_some(ReadSign { sign: sign_at(best), score: score.min(1.0) })
+        (score > gap && score >= SIGN_SCORE_MIN).then_some(ReadSign {
+            sign: sign_at(best),
+            score: score.min(1.0),
+            place: 0.0,
+        })
     }
 }
 
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn repetitions_are_one_sign_and_a_gap_makes_two() {
-        let column = |sign: u8, score| (sign != b' ').then_some(ReadSign { sign, score });
+        let column = |sign: u8, score| (sign != b' ').then_some(ReadSign { sign, score, place: 0.0 });
         let columns = [(b'A', 0.5), (b'A', 0.9), (b' ', 0.0), (b'A', 0.4), (b'7', 0.8), (b'8', 0.7)];
         let signs = decode(columns.into_iter().map(|(sign, score)| column(sign, score)));
         let read: Vec<_> = signs.iter().map(|read| (read.sign, read.score)).collect();

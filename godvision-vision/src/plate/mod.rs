@@ -41,6 +41,13 @@ pub const FETCH_COMMAND: &str = "python3 godvision-vision/models/fetch.py FOLDER
 /// Letters below the line under a region's number, at the end of a Russian plate.
 const NOT_PART: &[u8] = b"RUS";
 
+/// What begins left of this share of a strip is in the European Union's blue band, whose stars read as a `B`: its middle
+/// is at 0.08 and reaches to 0.12; the first sign of a plate with it begins at 0.14 or later.
+const BAND_END: f32 = 0.10;
+
+/// Stars are read with less certainty than letters; a surer sign is one.
+const BAND_SCORE_MAX: f32 = 0.85;
+
 /// How plates are read.
 #[derive(Clone, Debug)]
 pub struct PlateOptions {
@@ -139,10 +146,12 @@ impl PlateReader {
         let signs: Vec<u8> = read.iter().map(|read| read.sign).collect();
         let mut best: Option<(format::Resolved, usize)> = None;
         // A reading may have the country's letter before it and `RUS` behind it.
-        for (from, to) in parts(&signs) {
+        let in_band = |first: &ReadSign| first.place < BAND_END && first.score < BAND_SCORE_MAX;
+        let has_band = strip.is_long && read.first().is_some_and(in_band);
+        for (from, to) in parts(&signs, has_band) {
             let Some(text) = PlateText::from_signs(&signs[from..to]) else { continue };
             let resolved = format::resolve(&text, &self.options.countries, strip.layout());
-            if best.is_none() || resolved.country.is_some() {
+            if resolved.country.is_some() || best.is_none() || (from, to) == (0, signs.len()) {
                 let is_known = resolved.country.is_some();
                 best = Some((resolved, from));
                 if is_known {
@@ -158,12 +167,15 @@ impl PlateReader {
 }
 
 /// Parts of `signs` that may be the plate, likeliest first.
-fn parts(signs: &[u8]) -> Vec<(usize, usize)> {
+fn parts(signs: &[u8], has_band: bool) -> Vec<(usize, usize)> {
     let end = signs.len();
     let mut parts = Vec::new();
     let tail = (1..=NOT_PART.len()).rev().find(|&count| signs.ends_with(&NOT_PART[..count]) && count > 1);
     if let Some(tail) = tail {
         parts.push((0, end - tail));
+    }
+    if has_band && end > 1 {
+        parts.push((1, end));
     }
     parts.push((0, end));
     // The band of the European Union has D, F, I, E, PL, NL: one sign or two too many at the front.
@@ -177,9 +189,10 @@ mod tests {
 
     #[test]
     fn what_surrounds_a_plate_is_dropped() {
-        assert_eq!(parts(b"A123BC77RUS")[0], (0, 8));
-        assert_eq!(parts(b"A123BC77")[0], (0, 8));
-        assert_eq!(parts(b"A1"), [(0, 2)]);
-        assert_eq!(parts(b""), [(0, 0)]);
+        assert_eq!(parts(b"A123BC77RUS", false)[0], (0, 8));
+        assert_eq!(parts(b"A123BC77", false)[0], (0, 8));
+        assert_eq!(parts(b"BVA633DR", true)[0], (1, 8));
+        assert_eq!(parts(b"A1", false), [(0, 2)]);
+        assert_eq!(parts(b"", false), [(0, 0)]);
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Strip {
     pub(crate) width: usize,
     /// Lines of writing laid side by side.
     pub(crate) lines: usize,
+    /// Whether it has the proportions of a European plate of one line.
+    pub(crate) is_long: bool,
 }
 
 impl Strip {
@@ -75,7 +77,7 @@ impl Strip {
         let columns = ((FLAT_ROWS as f32 * ratio) as usize).clamp(FLAT_ROWS, FLAT_WIDTH_MAX);
         let flat = flatten(luma, plate, columns)?;
         let lines = if ratio >= ONE_LINE_RATIO { vec![[0, FLAT_ROWS]] } else { lines(&flat, columns) };
-        let mut strip = Self { lines: lines.len(), ..Self::default() };
+        let mut strip = Self { lines: lines.len(), is_long: ratio >= ONE_LINE_RATIO, ..Self::default() };
         let room = WIDTH_MAX / lines.len();
         let widths: Vec<usize> = lines
             .iter()
