@@ -22,6 +22,7 @@ fn main() {
     requests(&seeds);
     archive(&seeds);
     planes(&seeds);
+    plates(&seeds);
 }
 
 struct Seeds {
@@ -335,4 +336,14 @@ fn planes(seeds: &Seeds) {
     seeds.write("motion", "walk-reduced", film([0x80 | 100, 0x80 | 50, 13], &walk));
     seeds.write("motion", "light", film([33, 17, 0], &[(0, grey), (0, grey), (0, light), (0, light), (0x40, stripes)]));
     seeds.write("motion", "smallest", film([0, 0, 1], &[(0, stripes), (2, grey), (0x22, light)]));
+}
+
+fn plates(seeds: &Seeds) {
+    seeds.write("plates", "cyrillic", ["\0".as_bytes(), "а123вс 77".as_bytes()].concat());
+    seeds.write("plates", "german", b"\0B-AB 1234");
+    seeds.write("plates", "alike", b"\0O12E8C77");
+    seeds.write("plates", "no-plate", b"\0no plate!");
+    seeds.write("plates", "stripes", [&[4, 60, 60, 3][..], &[0, 255, 128, 7, 31]].concat());
+    seeds.write("plates", "no-size", [4, 0, 60, 3, 9]);
+    seeds.write("plates", "votes", [&[9][..], &b"\x05\x10\xf0A123BC".repeat(5), b"\x05\x10\x80A128BC"].concat());
 }

@@ -2,6 +2,7 @@
 
 mod decode;
 mod motion;
+mod plates;
 mod record;
 
 use std::error::Error;
@@ -22,11 +23,13 @@ pub enum Question {
     Record,
     /// CPU time and memory of recording cameras and finding motion in their sub-streams.
     Detect,
+    /// CPU time of finding and reading a number plate.
+    Plates,
 }
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 4] = [Self::Motion, Self::Decode, Self::Record, Self::Detect];
+    pub const ALL: [Self; 5] = [Self::Motion, Self::Decode, Self::Record, Self::Detect, Self::Plates];
 
     /// The word on the command line.
     pub fn code(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Question {
             Self::Decode => "decode",
             Self::Record => "record",
             Self::Detect => "detect",
+            Self::Plates => "plates",
         }
     }
 
@@ -44,6 +48,7 @@ impl Question {
             Self::Motion => "CPU time of the whole motion stage on one 1080p luma plane",
             Self::Decode => "CPU time of decoding one 1080p H.264 frame, one thread",
             Self::Record => "CPU time and memory of recording 1080p cameras over RTSP, nothing decoded",
+            Self::Plates => "CPU time of finding and reading one number plate, one thread",
             Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
         }
     }
@@ -64,6 +69,8 @@ pub struct Options {
     pub shared: Option<PathBuf>,
     /// The interpreter with OpenCV.
     pub python: String,
+    /// The folder with the plate reader's model.
+    pub models: Option<PathBuf>,
     /// Another camera: a script that is given a port and a folder of clips, and its folder.
     pub serve: Option<(PathBuf, PathBuf)>,
 }
@@ -78,6 +85,7 @@ impl Default for Options {
             cameras: vec![1, 8],
             shared: None,
             python: "python3".to_owned(),
+            models: None,
             serve: None,
         }
     }
@@ -102,6 +110,12 @@ pub const PEERS: &[Peer] = &[
         install: "pip install opencv-python-headless numpy (then --python the interpreter that has them)",
         questions: &[Question::Motion],
         is_here: motion::has_opencv,
+    },
+    Peer {
+        name: "ONNX Runtime",
+        install: "pip install onnxruntime numpy (then --python the interpreter that has them)",
+        questions: &[Question::Plates],
+        is_here: plates::has_onnxruntime,
     },
     Peer {
         name: "ffmpeg",
@@ -146,6 +160,7 @@ pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Erro
     text += &match question {
         Question::Motion => motion::ask(options, &clips)?,
         Question::Decode => decode::ask(options, &clips)?,
+        Question::Plates => plates::ask(options)?,
         Question::Record | Question::Detect => record::ask(question, options, &clips)?,
     };
     text += &format!("\nMeasured {} times, everybody in turn; material: {}.\n", options.rounds, clips.origin);
