@@ -11,6 +11,7 @@ use godvision_core::bus::{
     Unit, UnitSpec,
 };
 use godvision_core::driver::BoxFuture;
+use godvision_core::journal::{MemoryJournal, Query};
 use godvision_core::signal::media::{Picture, Plane};
 use godvision_core::site::SiteDocument;
 use godvision_core::{Clock, SystemClock};
@@ -78,7 +79,8 @@ async fn the_rest_of_the_site_runs_on() {
     let counter = spec("counter", Kind::Sink, vec![PortSpec::input::<Picture>("pictures", keep)], vec![]);
     let seen = Arc::new(Mutex::new(0));
     let registry = Registry::new().with(Film(film)).with(Counter(counter, Arc::clone(&seen))).with(PlateUnit::new());
-    let host = Host::new(HostOptions::default(), registry);
+    let journal = Arc::new(MemoryJournal::default());
+    let host = Host::new(HostOptions { journal: journal.clone(), ..HostOptions::default() }, registry);
     let site = SiteDocument::parse(
         r#"
         version = 1
@@ -104,6 +106,8 @@ async fn the_rest_of_the_site_runs_on() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     host.shutdown().await;
     assert_eq!(*seen.lock().unwrap(), 100);
+    let entries = format!("{:?}", journal.read(&Query::default()));
+    assert!(entries.contains("plate_models_missing") && entries.contains("models/fetch.py FOLDER"), "{entries}");
 }
 
 #[test]
