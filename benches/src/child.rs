@@ -23,6 +23,7 @@ use godvision_rtsp::restream::{FilePlayer, RtspServer, ServerOptions};
 use godvision_rtsp::{Camera, CameraEvent, CameraOptions, Fragmenter};
 use godvision_vision::motion::{MotionDetector, MotionOptions};
 use godvision_vision::plane::LumaView;
+use godvision_vision::plate::{PlateDetector, PlateOptions, PlateReader, RECOGNISER_FILE};
 use godvision_vision::qr::{Lattice, QrDecoder, QrOptions, QrReader, Rqrr, Rxing};
 use tokio::sync::mpsc;
 
@@ -40,7 +41,7 @@ pub const CLIP_LENGTH: Duration = Duration::from_secs(10);
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Does what `arguments` say: `camera MAIN SUB COUNT`, `record OUT URL...`, `detect OUT rust|ffmpeg URL SUB_URL ...`,
-/// `motion LUMA`, `qr ENGINE LUMA TEXTS`, `decode FILE all|key|bare|ffmpeg`.
+/// `motion LUMA`, `qr ENGINE LUMA TEXTS`, `plates all|find|read MODELS IMAGE`, `decode FILE all|key|bare|ffmpeg`.
 ///
 /// # Errors
 /// Whatever goes wrong, in words.
@@ -58,9 +59,41 @@ pub fn run(arguments: &[String]) -> Outcome {
         }
         ("motion", [luma]) => motion(Path::new(luma)),
         ("qr", [engine, luma, texts]) => qr(engine, Path::new(luma), Path::new(texts)),
+        ("plates", [what, models, image]) => plates(what, Path::new(models), Path::new(image)),
         ("decode", [file, mode]) => decode(Path::new(file), mode),
         _ => Err(format!("no such child: {arguments:?}").into()),
     }
+}
+
+/// Finds and reads the plate of one image, over and over.
+fn plates(what: &str, models: &Path, image: &Path) -> Outcome {
+    /// Unmeasured, then measured.
+    const WARM_UP: usize = 3;
+    const RUNS: usize = 21;
+    let image = image::open(image)?.to_luma8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let luma = LumaView::new(image.as_raw(), width, height, width)?;
+    let large = vec![100; 1920 * 1080];
+    let large = LumaView::new(&large, 1920, 1080, 1920)?;
+    let recogniser = fs::read(models.join(RECOGNISER_FILE))?;
+    let mut reader = PlateReader::new(PlateOptions::default(), recogniser)?;
+    let mut detector = PlateDetector::new(0.5)?;
+    let place = *detector.find(luma, &[])?.first().ok_or("the plate was not found")?;
+    let mut nanos = Vec::new();
+    for run in 0..WARM_UP + RUNS {
+        let start = cpu::of_this_process()?;
+        match what {
+            "find" => drop(black_box(detector.find(large, &[])?)),
+            "read" => drop(black_box(reader.read_at(luma, place)?)),
+            _ => drop(black_box(reader.read(luma, &[])?)),
+        }
+        if run >= WARM_UP {
+            nanos.push(cpu::of_this_process()?.saturating_sub(start).as_nanos());
+        }
+    }
+    nanos.sort_unstable();
+    println!("{} {what}", nanos[RUNS / 2]);
+    Ok(())
 }
 
 fn backend(name: &str) -> Backend {

@@ -23,6 +23,7 @@ fn main() {
     archive(&seeds);
     planes(&seeds);
     codes(&seeds);
+    plates(&seeds);
 }
 
 struct Seeds {
@@ -360,4 +361,14 @@ fn codes(seeds: &Seeds) {
     seeds.write("qr_pixels", "noise", [&[200, 200, 0, 0, 255, 0][..], &[0x5A; 600]].concat());
     seeds.write("qr_pixels", "huge", [255, 255, 255, 1, 2, 3]);
     seeds.write("qr_pixels", "one-pixel", [1, 1, 1, 0]);
+}
+
+fn plates(seeds: &Seeds) {
+    seeds.write("plates", "cyrillic", ["\0".as_bytes(), "а123вс 77".as_bytes()].concat());
+    seeds.write("plates", "german", b"\0B-AB 1234");
+    seeds.write("plates", "alike", b"\0O12E8C77");
+    seeds.write("plates", "no-plate", b"\0no plate!");
+    seeds.write("plates", "stripes", [&[4, 60, 60, 3][..], &[0, 255, 128, 7, 31]].concat());
+    seeds.write("plates", "no-size", [4, 0, 60, 3, 9]);
+    seeds.write("plates", "votes", [&[9][..], &b"\x05\x10\xf0A123BC".repeat(5), b"\x05\x10\x80A128BC"].concat());
 }

@@ -21,6 +21,7 @@ mod ftp_replies;
 mod input;
 mod motion;
 mod nal;
+mod plates;
 mod qr_pixels;
 mod qr_text;
 mod rtsp_request;
@@ -33,6 +34,7 @@ pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
 pub use motion::motion;
 pub use nal::nal;
+pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
 pub use rtsp_request::rtsp_request;
@@ -65,6 +67,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("ftp_replies", ftp_replies),
     ("motion", motion),
     ("nal", nal),
+    ("plates", plates),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
     ("rtsp_request", rtsp_request),

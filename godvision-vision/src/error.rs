@@ -58,6 +58,22 @@ pub enum Error {
         /// What would be right.
         reason: &'static str,
     },
+    /// A model cannot be loaded, or has not the inputs and outputs that its user needs.
+    #[error("the model {model} cannot be used: {reason}")]
+    BadModel {
+        /// Its name or its file's.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A model was given what it does not take, or failed on it.
+    #[error("the model {model} failed: {reason}")]
+    ModelFailed {
+        /// Its name or its file's.
+        model: String,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 impl Error {

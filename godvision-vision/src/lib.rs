@@ -8,7 +8,11 @@ pub mod colour;
 #[cfg(feature = "crop")]
 pub mod crop;
 pub mod motion;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod plane;
+#[cfg(feature = "plate")]
+pub mod plate;
 pub mod qr;
 #[cfg(feature = "component")]
 pub mod sensors;

@@ -20,7 +20,8 @@ questions
   decode   CPU time of decoding one 1080p H.264 frame, one thread
   record   CPU time and memory of recording 1080p cameras over RTSP, nothing decoded
   detect   the same, and motion found in every camera's 640x360 sub-stream
-  all      the five of them
+  plates   CPU time of finding and reading one number plate; needs --models
+  all      all of them
   list     who takes part, who is absent, and how they are installed
 
 options
@@ -29,6 +30,7 @@ options
   --cameras N,M       numbers of cameras to ask about (1,8)
   --shared DIR        work on DIR/data/clips/plaza.avi, a recording, instead of a drawn scene; needs ffmpeg
   --python PROGRAM    the interpreter that has OpenCV (python3)
+  --models DIR        the folder filled by godvision-vision/models/fetch.py
   --serve SCRIPT DIR  cameras from `SCRIPT PORT DIR`, at /main and /sub, instead of our own RTSP server
 ";
 
@@ -94,6 +96,7 @@ fn options(arguments: &[String]) -> Result<Options, Box<dyn Error>> {
             "--seconds" => options.window = Duration::from_secs(number(value()?)? as u64),
             "--cameras" => options.cameras = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--shared" => options.shared = Some(PathBuf::from(value()?)),
+            "--models" => options.models = Some(PathBuf::from(value()?)),
             "--python" => options.python.clone_from(value()?),
             "--serve" => options.serve = Some((PathBuf::from(value()?), PathBuf::from(value()?))),
             _ => return Err(format!("{name:?} is no option\n\n{HELP}").into()),

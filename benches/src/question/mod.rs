@@ -2,6 +2,7 @@
 
 mod decode;
 mod motion;
+mod plates;
 mod qr;
 mod record;
 
@@ -25,11 +26,13 @@ pub enum Question {
     Record,
     /// CPU time and memory of recording cameras and finding motion in their sub-streams.
     Detect,
+    /// CPU time of finding and reading a number plate.
+    Plates,
 }
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 5] = [Self::Motion, Self::Qr, Self::Decode, Self::Record, Self::Detect];
+    pub const ALL: [Self; 6] = [Self::Motion, Self::Qr, Self::Plates, Self::Decode, Self::Record, Self::Detect];
 
     /// The word on the command line.
     pub fn code(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Question {
             Self::Decode => "decode",
             Self::Record => "record",
             Self::Detect => "detect",
+            Self::Plates => "plates",
         }
     }
 
@@ -49,6 +53,7 @@ impl Question {
             Self::Qr => "exact reads and CPU time of QR engines on 1080p door frames, one thread",
             Self::Decode => "CPU time of decoding one 1080p H.264 frame, one thread",
             Self::Record => "CPU time and memory of recording 1080p cameras over RTSP, nothing decoded",
+            Self::Plates => "CPU time of finding and reading one number plate, one thread",
             Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
         }
     }
@@ -69,6 +74,8 @@ pub struct Options {
     pub shared: Option<PathBuf>,
     /// The interpreter with OpenCV.
     pub python: String,
+    /// The folder with the plate reader's model.
+    pub models: Option<PathBuf>,
     /// Another camera: a script that is given a port and a folder of clips, and its folder.
     pub serve: Option<(PathBuf, PathBuf)>,
 }
@@ -83,6 +90,7 @@ impl Default for Options {
             cameras: vec![1, 8],
             shared: None,
             python: "python3".to_owned(),
+            models: None,
             serve: None,
         }
     }
@@ -119,6 +127,12 @@ pub const PEERS: &[Peer] = &[
         install: "pip install opencv-python-headless numpy (then --python the interpreter that has them)",
         questions: &[Question::Qr],
         is_here: qr::has_opencv,
+    },
+    Peer {
+        name: "ONNX Runtime",
+        install: "pip install onnxruntime numpy (then --python the interpreter that has them)",
+        questions: &[Question::Plates],
+        is_here: plates::has_onnxruntime,
     },
     Peer {
         name: "ffmpeg",
@@ -164,6 +178,7 @@ pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Erro
         Question::Motion => motion::ask(options, &clips)?,
         Question::Decode => decode::ask(options, &clips)?,
         Question::Qr => qr::ask(options)?,
+        Question::Plates => plates::ask(options)?,
         Question::Record | Question::Detect => record::ask(question, options, &clips)?,
     };
     let origin = if question == Question::Qr { "drawn door frames" } else { clips.origin };

@@ -1,0 +1,255 @@
+//! The bus component: unit `plate` ([`PlateUnit`]). Pictures in, sightings of plates out; motion is its alarm clock.
+//!
+//! A thin shell over [`PlateReader`] and [`PlateVotes`]. The folder of models is read once, when the component starts; if
+//! it is not there, the component says which command fills it and stops, and the site runs on.
+//!
+//! The work is done by `spawn_blocking`, as in the other components: a plate takes some 50 ms.
+//!
+//! **Never:** a decision about what a plate is good for; a text that is not settled by several frames.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use godvision_core::bus::{
+    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, ParamValue, Params, Policy,
+    PortSpec, Unit, UnitSpec,
+};
+use godvision_core::driver::BoxFuture;
+use godvision_core::journal::Level;
+use godvision_core::signal::media::Picture;
+use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Region, Sighting};
+use godvision_core::{MonoTime, Name, Secret};
+
+use super::vote::Settled;
+use super::{Country, FETCH_COMMAND, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
+use crate::crop::jpeg_crop;
+use crate::error::Error;
+use crate::plane::LumaView;
+
+/// Motion reports that wait while a picture is being read.
+const MOTIONS_WAITING: usize = 8;
+
+/// How long after the last report of motion its regions are looked at.
+const MOTION_FRESH: Duration = Duration::from_secs(2);
+
+/// With motion as the alarm clock: how often a quiet picture is looked at all the same, for a car that stands.
+const IDLE_EVERY: Duration = Duration::from_secs(2);
+
+/// Longest side of a sighting's crop: a car's front around the plate, at the size at which it can be recognised.
+const CROP_SIDE: usize = 480;
+
+/// Makes plate readers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.
+#[derive(Debug)]
+pub struct PlateUnit(UnitSpec);
+
+impl Default for PlateUnit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PlateUnit {
+    /// The unit.
+    pub fn new() -> Self {
+        let span = |min, max| ParamKind::Seconds { min, max };
+        let usual = VoteOptions::default();
+        let countries = Country::ALL.iter().map(|country| country.code().to_owned()).collect();
+        let params = vec![
+            ParamSpec::with_default("models", ParamKind::Text, "models", "the folder with the recogniser's file"),
+            ParamSpec::with_default(
+                "countries",
+                ParamKind::Texts,
+                ParamValue::Texts(countries),
+                "whose forms correct what was read: RU DE FR IT ES PL NL US; name only those you see",
+            ),
+            ParamSpec::with_default("every", span(0.05, 10.0), 0.2, "how often a picture is looked at"),
+            ParamSpec::with_default(
+                "motion_wakes",
+                ParamKind::Flag,
+                false,
+                "look only every two seconds while the `motion` input is quiet; link it",
+            ),
+            ParamSpec::with_default(
+                "agreeing",
+                ParamKind::Integer { min: 1, max: 32 },
+                i64::from(usual.agreeing),
+                "how many frames must have read the same text",
+            ),
+            ParamSpec::with_default(
+                "again_after",
+                span(0.5, 3600.0),
+                usual.gone_after.as_secs_f64(),
+                "a plate is reported again only after it was away for so long",
+            ),
+        ];
+        Self(UnitSpec {
+            name: "plate",
+            about: "reads number plates",
+            kind: Kind::Complex,
+            inputs: vec![
+                PortSpec::input::<Picture>("pictures", Policy::Latest),
+                PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
+            ],
+            outputs: vec![PortSpec::output::<Sighting>("sightings")],
+            params,
+        })
+    }
+}
+
+impl Unit for PlateUnit {
+    fn spec(&self) -> &UnitSpec {
+        &self.0
+    }
+
+    fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
+        let codes = params.texts("countries");
+        let countries: Option<Vec<Country>> = codes.iter().map(|code| Country::of(code)).collect();
+        let countries =
+            countries.ok_or_else(|| params.error("countries", "RU, DE, FR, IT, ES, PL, NL or US".to_owned()))?;
+        let usual = VoteOptions::default();
+        let votes = VoteOptions {
+            agreeing: params.integer("agreeing").and_then(|count| count.try_into().ok()).unwrap_or(usual.agreeing),
+            gone_after: params.seconds("again_after").unwrap_or(usual.gone_after),
+        };
+        votes.check().map_err(|error| params.error("agreeing", error.to_string()))?;
+        Ok(Box::new(PlateSensor {
+            models: PathBuf::from(params.text("models").unwrap_or("models")),
+            options: PlateOptions { countries, ..PlateOptions::default() },
+            votes,
+            every: params.seconds("every").unwrap_or(Duration::from_millis(200)),
+            motion_wakes: params.flag("motion_wakes"),
+            reader: None,
+            moved: Vec::new(),
+            moved_at: None,
+            looked: None,
+        }))
+    }
+}
+
+struct PlateSensor {
+    models: PathBuf,
+    options: PlateOptions,
+    votes: VoteOptions,
+    every: Duration,
+    motion_wakes: bool,
+    reader: Option<(PlateReader, PlateVotes)>,
+    moved: Vec<Region>,
+    moved_at: Option<MonoTime>,
+    looked: Option<MonoTime>,
+}
+
+impl Component for PlateSensor {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            if let Err(reason) = self.load().await {
+                cx.log(Level::Warning, "plate_models_missing", reason.clone()).await;
+                return Err(Fault::Fatal(reason));
+            }
+            let mut pictures = cx.input::<Picture>("pictures")?;
+            let mut motions = cx.input::<Motion>("motion")?;
+            let sightings = cx.output::<Sighting>("sightings")?;
+            while let Some(picture) = pictures.recv().await {
+                while let Some(motion) = motions.try_recv() {
+                    self.heed(&motion);
+                }
+                if self.is_due(picture.at.mono) {
+                    self.read(&picture, &sightings).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl PlateSensor {
+    async fn load(&mut self) -> Result<(), String> {
+        let path = self.models.join(RECOGNISER_FILE);
+        let (options, votes) = (self.options.clone(), self.votes);
+        let work = tokio::task::spawn_blocking(move || {
+            let bytes = std::fs::read(&path).map_err(|error| {
+                let file = path.display();
+                format!("number plates need the model {file} ({error}): fill the folder with `{FETCH_COMMAND}`")
+            })?;
+            let reader = PlateReader::new(options, bytes).map_err(|error| error.to_string())?;
+            let votes = PlateVotes::new(votes).map_err(|error| error.to_string())?;
+            Ok::<_, String>((reader, votes))
+        });
+        self.reader = Some(work.await.map_err(|error| format!("the plate reader: {error}"))??);
+        Ok(())
+    }
+
+    fn heed(&mut self, motion: &Motion) {
+        self.moved.clear();
+        self.moved.extend(motion.regions.iter().map(|&region| with_surroundings(region)));
+        self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
+    }
+
+    fn is_due(&mut self, now: MonoTime) -> bool {
+        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
+        if !moves {
+            self.moved.clear();
+        }
+        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
+        let due = self.looked.is_none_or(|last| now - last >= every);
+        if due {
+            self.looked = Some(now);
+        }
+        due
+    }
+
+    async fn read(&mut self, picture: &Delivery<Picture>, sightings: &Output<Sighting>) -> Result<(), Fault> {
+        let Some((mut reader, mut votes)) = self.reader.take() else {
+            return Err(Fault::Restart("the plate reader was lost with a picture".into()));
+        };
+        let (shown, moved) = (Picture::clone(picture), self.moved.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let settled = look(&mut reader, &mut votes, &shown, &moved);
+            let settled = settled.map(|settled| settled.into_iter().map(|it| sighting(&shown, it)).collect::<Vec<_>>());
+            (reader, votes, settled)
+        });
+        let (reader, votes, found) =
+            work.await.map_err(|error| Fault::Restart(format!("the plate reader: {error}")))?;
+        self.reader = Some((reader, votes));
+        for sighting in found.map_err(|error| Fault::Restart(error.to_string()))? {
+            sightings.send_from(picture, sighting);
+        }
+        Ok(())
+    }
+}
+
+/// What moves of a car at night may be its lamps; the plate is between or below them. Half of the region's size is added
+/// on each side.
+fn with_surroundings(region: Region) -> Region {
+    let (x, y) = (region.right.saturating_sub(region.left) / 2, region.bottom.saturating_sub(region.top) / 2);
+    Region {
+        left: region.left.saturating_sub(x),
+        top: region.top.saturating_sub(y),
+        right: region.right.saturating_add(x).min(1000),
+        bottom: region.bottom.saturating_add(y).min(1000),
+    }
+}
+
+fn look(
+    reader: &mut PlateReader,
+    votes: &mut PlateVotes,
+    picture: &Picture,
+    moved: &[Region],
+) -> Result<Vec<Settled>, Error> {
+    let plates = reader.read(LumaView::of(&picture.luma)?, moved)?;
+    Ok(votes.add(&plates, picture.at))
+}
+
+fn sighting(picture: &Picture, settled: Settled) -> Sighting {
+    let region = settled.place.region(picture.luma.width, picture.luma.height);
+    Sighting {
+        source: picture.source.clone(),
+        at: picture.at,
+        sequence: picture.sequence,
+        region,
+        finding: Finding::Plate(Secret::from(settled.text.as_str())),
+        score: (settled.score * 1000.0) as u16,
+        crop: jpeg_crop(picture, region, CROP_SIDE),
+    }
+}
