@@ -1,9 +1,12 @@
-//! Reads the number plates in images: `read_plates MODELS FILE...` prints a line a plate: file, text, confidence, box.
+//! Reads the number plates in images: `read_plates [--models FOLDER] FILE...`.
 //!
-//! MODELS is the folder that `models/fetch.py` fills. The box is `left,top,right,bottom` in pixels, the confidence the
-//! mean of the signs'. With `--against` before the files, each image `NAME.png` has its text in the first line of
-//! `NAME.txt` and the corners of its plate in the second (`training/plates/draw.py` writes such), and counts by country
-//! follow: found, read from where it was found, read from the true corners, milliseconds a picture.
+//! Prints a line for every plate: file, text, confidence and box, separated by tabs. The box is `left,top,right,bottom` in
+//! pixels, the confidence the mean of the signs'. FOLDER is what `models/fetch.py` fills; without it, the environment's
+//! `GODVISION_MODELS`, then `models` here. Folders among the files stand for the images in them.
+//!
+//! With `--against`, each image `NAME.png` has its text in the first line of `NAME.txt` and the corners of its plate in the
+//! second (`training/plates/draw.py` writes such), and counts by country follow: found, read from where it was found, read
+//! from the true corners, milliseconds a picture.
 //! What to read next: `PlateVotes`, which makes one reading of many frames.
 
 use std::collections::BTreeMap;
@@ -25,15 +28,32 @@ struct Counts {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from).peekable();
-    let models = arguments.next().ok_or("usage: read_plates MODELS [--against] FILE...")?;
-    let against = arguments.next_if(|argument| argument == Path::new("--against")).is_some();
-    let recogniser = std::fs::read(models.join(RECOGNISER_FILE))
-        .map_err(|error| format!("{RECOGNISER_FILE}: {error}; fill the folder with `{FETCH_COMMAND}`"))?;
+    let mut models = std::env::var_os("GODVISION_MODELS").map_or_else(|| PathBuf::from("models"), PathBuf::from);
+    let (mut against, mut paths) = (false, Vec::new());
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--models") => models = arguments.next().ok_or("--models wants a folder")?.into(),
+            Some("--against") => against = true,
+            _ => paths.extend(images(argument.into())?),
+        }
+    }
+    if paths.is_empty() {
+        return Err("which images? read_plates [--models FOLDER] [--against] FILE...".into());
+    }
+    let file = models.join(RECOGNISER_FILE);
+    let recogniser = std::fs::read(&file)
+        .map_err(|error| format!("{}: {error}; fill the folder with `{FETCH_COMMAND}`", file.display()))?;
     let mut reader = PlateReader::new(PlateOptions::default(), recogniser)?;
     let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
-    for path in arguments {
-        let image = image::open(&path)?.to_luma8();
+    for path in paths {
+        let image = match image::open(&path) {
+            Ok(image) => image.to_luma8(),
+            Err(error) => {
+                eprintln!("{}: {error}", path.display());
+                continue;
+            }
+        };
         let (width, height) = (image.width() as usize, image.height() as usize);
         let luma = LumaView::new(image.as_raw(), width, height, width)?;
         let start = SystemClock.mono();
@@ -42,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for plate in &plates {
             let [left, top, right, bottom] = plate.place.bounds();
             let (file, score) = (path.display(), plate.score());
-            println!("{file} {} {score:.3} {left:.0},{top:.0},{right:.0},{bottom:.0}", plate.text);
+            println!("{file}\t{}\t{score:.3}\t{left:.0},{top:.0},{right:.0},{bottom:.0}", plate.text);
         }
         if !against {
             continue;
@@ -69,6 +89,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+/// The file itself, or the images in a folder, by name.
+fn images(path: PathBuf) -> Result<Vec<PathBuf>, std::io::Error> {
+    if !path.is_dir() {
+        return Ok(vec![path]);
+    }
+    let inside: Result<_, std::io::Error> = std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect();
+    let mut inside: Vec<PathBuf> = inside?;
+    inside.retain(|path| path.extension().is_some_and(|ending| ending != "txt"));
+    inside.sort();
+    Ok(inside)
 }
 
 fn truth(path: &Path) -> Result<(PlateText, PlateBox), Box<dyn Error>> {

@@ -46,6 +46,14 @@ pub const PLATES_MAX: usize = 8;
 /// Most areas that are looked at in one picture; further ones are left out.
 pub const AREAS_MAX: usize = 4;
 
+/// Width to which a plate is reduced for its second look, in pixels: the middle of what the network was trained on. In a
+/// whole 1080p picture a plate has a third of that, and a corner is off by half a letter.
+const SECOND_LOOK_WIDTH: f32 = 64.0;
+
+/// Share of common area that the second look must have with the first to be about the same plate: corners move by a
+/// letter, not by half the plate.
+const SECOND_LOOK_OVERLAP: f32 = 0.6;
+
 /// Candidates that are compared with each other, strongest first.
 const CANDIDATES_MAX: usize = 400;
 
@@ -150,14 +158,44 @@ impl PlateDetector {
             let place = area.to_pixels(width, height);
             let Some(part) = luma.crop(place) else { continue };
             if part.width().min(part.height()) >= AREA_SIDE_MIN {
-                self.find_in(part, [place[0] as f32, place[1] as f32], &mut found)?;
+                let factor = part.width().div_ceil(INPUT_WIDTH).max(part.height().div_ceil(INPUT_HEIGHT));
+                self.find_in(part, factor, [place[0] as f32, place[1] as f32], &mut found)?;
             }
         }
         Ok(strongest(found))
     }
 
-    fn find_in(&mut self, part: LumaView<'_>, origin: [f32; 2], found: &mut Vec<PlateBox>) -> Result<(), Error> {
-        let factor = part.width().div_ceil(INPUT_WIDTH).max(part.height().div_ceil(INPUT_HEIGHT));
+    /// The corners of `plate` by a second, closer look at its surroundings; `plate` itself if that shows nothing better.
+    /// About 1 ms.
+    ///
+    /// # Errors
+    /// [`Error::ModelFailed`].
+    pub fn refine(&mut self, luma: LumaView<'_>, plate: PlateBox) -> Result<PlateBox, Error> {
+        let [left, top, right, bottom] = plate.bounds();
+        let (across, down) = (right - left, (bottom - top).max((right - left) * 0.4));
+        // What is beyond the picture or no number is cut off by the conversion and the crop.
+        let place = [left - across * 0.6, top - down, right + across * 0.6, bottom + down].map(|side| side as usize);
+        let Some(part) = luma.crop([place[0], place[1], place[2].min(luma.width()), place[3].min(luma.height())])
+        else {
+            return Ok(plate);
+        };
+        let factor = ((plate.width() / SECOND_LOOK_WIDTH).round() as usize).clamp(1, SIDE_MAX);
+        if part.width().min(part.height()) < AREA_SIDE_MIN || part.width() / factor > INPUT_WIDTH {
+            return Ok(plate);
+        }
+        let mut found = Vec::new();
+        self.find_in(part, factor, [place[0] as f32, place[1] as f32], &mut found)?;
+        let same = strongest(found).into_iter().find(|closer| closer.overlap(&plate) >= SECOND_LOOK_OVERLAP);
+        Ok(same.map_or(plate, |closer| PlateBox { score: plate.score, ..closer }))
+    }
+
+    fn find_in(
+        &mut self,
+        part: LumaView<'_>,
+        factor: usize,
+        origin: [f32; 2],
+        found: &mut Vec<PlateBox>,
+    ) -> Result<(), Error> {
         if (part.width() / factor).min(part.height() / factor) < REDUCED_SIDE_MIN {
             return Ok(());
         }

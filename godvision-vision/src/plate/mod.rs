@@ -131,6 +131,7 @@ impl PlateReader {
         let places = self.detector.find(luma, areas)?;
         let mut plates = Vec::new();
         for place in places.into_iter().take(self.options.reads_max) {
+            let place = self.detector.refine(luma, place)?;
             plates.extend(self.read_at(luma, place)?);
         }
         Ok(plates)
