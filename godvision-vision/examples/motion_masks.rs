@@ -83,8 +83,8 @@ fn run(from: &Path, to: &Path, options: &MotionOptions) -> Result<(), Box<dyn Er
         }
         resting = report.rests().iter().filter(|rest| rest.phase != RestPhase::Over).map(|rest| rest.thing).collect();
         let mask = report.mask();
-        let pixels: Vec<u8> = mask.data.iter().map(|&flag| flag * 255).collect();
-        let image = image::GrayImage::from_raw(mask.width as u32, mask.height as u32, pixels).ok_or("mask size")?;
+        let pixels: Vec<u8> = mask.to_bytes().iter().map(|flag| flag * 255).collect();
+        let image = image::GrayImage::from_raw(mask.width() as u32, mask.height() as u32, pixels).ok_or("mask size")?;
         let stem = path.file_stem().ok_or("an image without a name")?;
         image.save(to.join(stem).with_extension("png"))?;
     }

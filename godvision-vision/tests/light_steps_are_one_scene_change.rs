@@ -36,7 +36,7 @@ fn watch(frame: impl Fn(usize) -> Vec<u8>) -> Seen {
         }
         seen.started += usize::from(report.step.is_some_and(|step| step.phase == MotionPhase::Started));
         let mask = report.mask();
-        let share = mask.data.iter().filter(|&&flag| flag == 1).count() as f64 / mask.data.len() as f64;
+        let share = mask.count() as f64 / (mask.width() * mask.height()) as f64;
         if i >= STEP {
             seen.false_share += share / AFTER as f64;
             seen.worst_share = seen.worst_share.max(share);

@@ -40,7 +40,7 @@ fn run(options: MotionOptions, frames: usize, figures: impl Fn(usize) -> Vec<[us
                 zones: report.zones().map(str::to_owned).collect(),
                 step: report.step,
                 share: report.share(),
-                marked: report.mask().data.iter().filter(|&&flag| flag == 1).count(),
+                marked: report.mask().count(),
             }
         })
         .collect()

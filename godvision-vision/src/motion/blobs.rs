@@ -1,7 +1,8 @@
 //! Connected parts of a mask: runs of set pixels, joined over rows (8-neighbourhood) by union-find.
 //!
-//! Cost: one pass over the mask, which packs 64 flags to a word and finds the ends of runs by counting zeros, and a few
-//! operations a run. Allocates only when made.
+//! Cost: one pass over the mask's words, in which runs begin and end where a flag differs from the one before, and a few
+//! operations a run.
+//! Allocates only when made.
 
 #![forbid(unsafe_code)]
 
@@ -31,8 +32,6 @@ pub(crate) struct Blob {
 /// The connected parts of one mask, and room to find them again and again.
 #[derive(Debug)]
 pub(crate) struct Blobs {
-    /// The row at hand, a bit a pixel.
-    words: Vec<u64>,
     runs: Vec<Run>,
     parents: Vec<u16>,
     blobs: Vec<Blob>,
@@ -41,13 +40,12 @@ pub(crate) struct Blobs {
 impl Blobs {
     pub(crate) fn new() -> Self {
         let room = || Vec::with_capacity(RUNS_MAX);
-        let words = Vec::with_capacity(usize::from(u16::MAX).div_ceil(64));
-        Self { words, runs: Vec::with_capacity(RUNS_MAX), parents: room(), blobs: Vec::with_capacity(RUNS_MAX) }
+        Self { runs: Vec::with_capacity(RUNS_MAX), parents: room(), blobs: Vec::with_capacity(RUNS_MAX) }
     }
 
     /// Without room: stands in while the real one is lent out. Allocates nothing.
     pub(crate) fn empty() -> Self {
-        Self { words: Vec::new(), runs: Vec::new(), parents: Vec::new(), blobs: Vec::new() }
+        Self { runs: Vec::new(), parents: Vec::new(), blobs: Vec::new() }
     }
 
     /// Runs, top to bottom and left to right.
@@ -66,26 +64,37 @@ impl Blobs {
         self.blobs.clear();
     }
 
-    /// Finds the parts of `mask`, rows of `width` flags. Returns whether all of it was looked at ([`RUNS_MAX`]).
-    pub(crate) fn find(&mut self, mask: &[u8], width: usize) -> bool {
+    /// Finds the parts of `mask`, rows of `words` words whose last flag is never set. Returns whether all of it was looked at
+    /// ([`RUNS_MAX`]).
+    pub(crate) fn find(&mut self, mask: &[u64], words: usize) -> bool {
         self.clear();
         let mut above = 0..0;
         let mut complete = true;
-        for (y, row) in mask.chunks_exact(width).enumerate() {
+        for (y, row) in mask.chunks_exact(words).enumerate() {
             let first = self.runs.len();
-            self.words.clear();
-            self.words.extend(row.chunks(64).map(packed));
-            let mut x = 0;
-            while let Some(left) = position(&self.words, x, 0) {
-                let right = position(&self.words, left, u64::MAX).map_or(width, |right| right.min(width));
-                if self.runs.len() == RUNS_MAX {
-                    complete = false;
-                    break;
+            if row.iter().fold(0, |any, word| any | word) == 0 {
+                above = first..first;
+                continue;
+            }
+            // A flag that differs from the one before it begins or ends a run.
+            let (mut carry, mut left) = (0, None);
+            for (word, &flags) in row.iter().enumerate() {
+                let mut ends = flags ^ (flags << 1 | carry);
+                carry = flags >> 63;
+                while ends != 0 {
+                    let x = (word * 64) as u16 + ends.trailing_zeros() as u16;
+                    ends &= ends - 1;
+                    let Some(left) = left.take() else {
+                        left = Some(x);
+                        continue;
+                    };
+                    if self.runs.len() == RUNS_MAX {
+                        complete = false;
+                        break;
+                    }
+                    self.parents.push(self.runs.len() as u16);
+                    self.runs.push(Run { y: y as u16, left, right: x, blob: 0 });
                 }
-                let run = Run { y: y as u16, left: left as u16, right: right as u16, blob: 0 };
-                self.parents.push(self.runs.len() as u16);
-                self.runs.push(run);
-                x = right;
             }
             self.join(above, first..self.runs.len());
             above = first..self.runs.len();
@@ -144,37 +153,6 @@ impl Blobs {
     }
 }
 
-/// Up to 64 flags as bits, the first one lowest. Eight bytes of 0 or 1 become eight bits by one multiplication: byte `i`
-/// meets the factor's bit `56 - 7 i` and so lands on bit `56 + i`.
-fn packed(flags: &[u8]) -> u64 {
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut word = 0;
-    let mut eights = flags.chunks_exact(8);
-    for (i, eight) in eights.by_ref().enumerate() {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(eight);
-        word |= (u64::from_le_bytes(bytes).wrapping_mul(GATHER) >> 56) << (8 * i);
-    }
-    let done = flags.len() - eights.remainder().len();
-    for (i, &flag) in eights.remainder().iter().enumerate() {
-        word |= u64::from(flag) << (done + i);
-    }
-    word
-}
-
-/// The first bit at or after `from` that is set once the words are complemented by `flip` (0 or all ones).
-fn position(words: &[u64], from: usize, flip: u64) -> Option<usize> {
-    let first = from / 64;
-    let mut word = (words.get(first)? ^ flip) & (u64::MAX << (from % 64));
-    for (i, next) in words[first..].iter().skip(1).map(|next| next ^ flip).chain(std::iter::once(0)).enumerate() {
-        if word != 0 {
-            return Some((first + i) * 64 + word.trailing_zeros() as usize);
-        }
-        word = next;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +190,15 @@ mod tests {
         blobs
     }
 
+    fn packed(mask: &[u8], width: usize) -> (Vec<u64>, usize) {
+        let words = (width + 1).div_ceil(64);
+        let mut flags = vec![0; mask.len() / width * words];
+        for (i, &flag) in mask.iter().enumerate() {
+            flags[i / width * words + i % width / 64] |= u64::from(flag) << (i % width % 64);
+        }
+        (flags, words)
+    }
+
     proptest! {
         #[test]
         fn parts_are_those_of_a_flood_fill(width in 1usize..200, rows in 1usize..20, density in 0u8..=100, seed: u64) {
@@ -225,7 +212,8 @@ mod tests {
                 })
                 .collect();
             let mut blobs = Blobs::new();
-            prop_assert!(blobs.find(&mask, width));
+            let (flags, words) = packed(&mask, width);
+            prop_assert!(blobs.find(&flags, words));
             prop_assert_eq!(blobs.blobs(), flood(&mask, width));
         }
     }
@@ -235,9 +223,11 @@ mod tests {
         let width = 400;
         let mask: Vec<u8> = (0..width * 200).map(|i| (i % 2) as u8).collect();
         let mut blobs = Blobs::new();
-        assert!(!blobs.find(&mask, width));
+        let (flags, words) = packed(&mask, width);
+        assert!(!blobs.find(&flags, words));
         assert_eq!(blobs.runs().len(), RUNS_MAX);
-        assert!(blobs.find(&vec![1; width * 200], width));
+        let (flags, words) = packed(&vec![1; width * 200], width);
+        assert!(blobs.find(&flags, words));
         assert_eq!(blobs.blobs().len(), 1);
         assert_eq!(blobs.blobs()[0].area, 80_000);
     }

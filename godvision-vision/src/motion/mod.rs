@@ -15,6 +15,7 @@
 
 pub(crate) mod blobs;
 mod event;
+mod mask;
 mod model;
 mod options;
 mod rest;
@@ -28,6 +29,7 @@ use godvision_core::Stamp;
 use godvision_core::signal::seen::Region;
 
 pub use event::MotionStep;
+pub use mask::MaskView;
 pub use options::{MotionOptions, Sensitivity};
 pub use rest::{RestStep, THINGS_MAX};
 pub use scene::SceneStep;
@@ -38,6 +40,7 @@ use crate::error::Error;
 use crate::plane::{BoxDownscale, LumaView};
 use blobs::Blobs;
 use event::Hysteresis;
+use mask::Layout;
 use model::{Model, STILL_ABSORB, STILL_FAST};
 use rest::Rests;
 use scene::{SceneGuard, Verdict};
@@ -116,17 +119,6 @@ impl<'a> MotionReport<'a> {
     }
 }
 
-/// A mask at the working size: one byte a pixel, 0 or 1, row-major without padding.
-#[derive(Clone, Copy, Debug)]
-pub struct MaskView<'a> {
-    /// The flags.
-    pub data: &'a [u8],
-    /// Pixels in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
-
 /// Finds what moves in the pictures of one fixed camera.
 ///
 /// Holds about 3 MB for 1080p. A step reads the picture once and allocates nothing.
@@ -152,8 +144,7 @@ pub struct MotionDetector {
 /// The working picture beside the full one.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
-    width: usize,
-    height: usize,
+    layout: Layout,
     factor: usize,
     /// Width and height of the full picture.
     full: (usize, usize),
@@ -165,8 +156,8 @@ impl Scale {
         let [left, top, right, bottom] = bounds.map(usize::from);
         let (full_width, full_height) = self.full;
         // The last box of a row also stands for the columns that did not fill one.
-        let right = if right == self.width { full_width } else { right * self.factor };
-        let bottom = if bottom == self.height { full_height } else { bottom * self.factor };
+        let right = if right == self.layout.width { full_width } else { right * self.factor };
+        let bottom = if bottom == self.layout.height { full_height } else { bottom * self.factor };
         let pixels = [left * self.factor, top * self.factor, right, bottom];
         (pixels, Region::from_pixels(pixels, full_width, full_height))
     }
@@ -191,14 +182,14 @@ impl MotionDetector {
         options.check()?;
         let downscale = BoxDownscale::new(width, height)?;
         let (small_width, small_height) = (downscale.out_width(), downscale.out_height());
-        let zones = ZoneMap::new(&options.zones, small_width, small_height);
-        let pixels = small_width * small_height;
+        let layout = Layout::new(small_width, small_height);
+        let zones = ZoneMap::new(&options.zones, layout);
+        let pixels = layout.pixels();
         let area_min = (pixels * options.sensitivity.area_per_100k() / 100_000).max(4);
-        let scale =
-            Scale { width: small_width, height: small_height, factor: downscale.factor(), full: (width, height) };
+        let scale = Scale { layout, factor: downscale.factor(), full: (width, height) };
         Ok(Self {
             small: vec![0; pixels],
-            model: Model::new(small_width, small_height, options.sensitivity.threshold_floor()),
+            model: Model::new(layout, options.sensitivity.threshold_floor()),
             guard: SceneGuard::default(),
             blobs: Blobs::new(),
             tallies: Vec::with_capacity(blobs::RUNS_MAX),
@@ -207,7 +198,7 @@ impl MotionDetector {
             zones,
             events: Hysteresis::new(options.start_after, options.quiet_after),
             rests: Rests::new(options.rest_after, area_min, scale),
-            tamper: TamperGuard::new(small_width, small_height),
+            tamper: TamperGuard::new(layout),
             scale,
             area_min,
             clock: FrameClock::new(options.absorb_after),
@@ -222,8 +213,7 @@ impl MotionDetector {
 
     /// What differed from the background in the last frame.
     pub fn mask(&self) -> MaskView<'_> {
-        let (width, height) = (self.downscale.out_width(), self.downscale.out_height());
-        MaskView { data: self.model.mask(), width, height }
+        MaskView { flags: self.model.mask(), layout: self.scale.layout }
     }
 
     /// Forgets the background: the next picture starts anew. For a camera that was away or turned. A running event goes
@@ -297,9 +287,8 @@ impl MotionDetector {
     }
 
     fn find_boxes(&mut self) {
-        let width = self.downscale.out_width();
-        self.blobs.find(self.model.mask(), width);
-        self.tally(width);
+        self.blobs.find(self.model.mask(), self.scale.layout.words());
+        self.tally();
         let mut moving = 0;
         for (blob, tally) in self.blobs.blobs().iter().zip(&self.tallies) {
             let large = tally.watched as usize >= self.area_min;
@@ -316,27 +305,19 @@ impl MotionDetector {
     }
 
     /// Counts watched, moving and zone pixels of each blob.
-    fn tally(&mut self, width: usize) {
+    fn tally(&mut self) {
         self.tallies.clear();
         self.tallies.resize(self.blobs.blobs().len(), Tally::default());
         let still = self.model.still();
         for run in self.blobs.runs() {
-            let (start, len) = (usize::from(run.y) * width + usize::from(run.left), usize::from(run.right - run.left));
-            let still = &still[start..start + len];
+            let start = usize::from(run.y) * self.scale.layout.stride;
             let tally = &mut self.tallies[usize::from(run.blob)];
-            match self.zones.bits(start, len) {
-                None => {
-                    tally.watched += len as u32;
-                    tally.moving += len as u32 - still.iter().map(|&flag| u32::from(flag)).sum::<u32>();
-                }
-                Some(bits) => {
-                    for (&bits, &still) in bits.iter().zip(still).filter(|(bits, _)| **bits != 0) {
-                        tally.watched += 1;
-                        tally.moving += u32::from(1 - still);
-                        tally.zones |= bits;
-                    }
-                }
-            }
+            mask::for_span(start + usize::from(run.left), start + usize::from(run.right), |word, span| {
+                let watched = span & self.zones.watched_word(word);
+                tally.watched += watched.count_ones();
+                tally.moving += (watched & !still[word]).count_ones();
+                tally.zones |= self.zones.touched(word, watched);
+            });
         }
     }
 }

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 use super::blobs::Blobs;
+use super::mask::{self, Layout};
 use crate::kernel::{self, Counts, Level, UpdateStep};
 
 /// Highest threshold. A pixel that varies by more than a third of this each frame is no witness.
@@ -33,8 +34,6 @@ const STEADY_WITHIN: u8 = 10;
 /// A still pixel stays within this of its remembered value: noise of sigma 10 is 3.75 after the blur, so 2.7 sigma; the
 /// remembered value follows. Mean F is flat from 8 to 14.
 const STILL_WITHIN: u8 = 10;
-/// Flags of 25 that make a cleaned pixel: the majority, so a 5x5 median.
-const MAJORITY: u8 = 13;
 /// Stillness counts frames up to here, longer times in slow ticks.
 pub(super) const STILL_FAST: u8 = 60;
 /// Stillness at which a covered pixel becomes background.
@@ -42,6 +41,8 @@ pub(super) const STILL_ABSORB: u8 = 250;
 
 /// Rows beside the marked ones that the closing must see: two that it widens into, and two empty ones beyond.
 const CLOSING_MARGIN: usize = 4;
+/// Rows of nothing around the changed pixels, for the median's window.
+const RAW_MARGIN: usize = 3;
 
 /// Share of the picture, in 1/100, from which shaking is looked for; a still camera rarely shows so much at once, and
 /// the look costs a tenth of a frame.
@@ -75,8 +76,7 @@ const MARGIN_STILL: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Model {
     level: Level,
-    width: usize,
-    height: usize,
+    layout: Layout,
     floor: u8,
     frame: u32,
     /// Frames for which shaking is still looked for.
@@ -88,17 +88,19 @@ pub(super) struct Model {
     threshold: Vec<u8>,
     kept: Vec<u8>,
     stillness: Vec<u8>,
-    /// Changed pixels as they are, and those of the frame before.
-    raw: Vec<u8>,
-    raw_before: Vec<u8>,
+    /// Changed pixels as they are, and those of the frame before, with [`RAW_MARGIN`] rows of nothing above and below.
+    raw: Vec<u64>,
+    raw_before: Vec<u64>,
     /// Changed pixels, cleaned.
-    mask: Vec<u8>,
+    mask: Vec<u64>,
     /// Of those, the still ones.
-    still: Vec<u8>,
-    scratch: Vec<u8>,
-    line: Vec<u16>,
-    columns: Vec<u8>,
-    more_columns: Vec<u8>,
+    still: Vec<u64>,
+    /// The still parts.
+    part_flags: Vec<u64>,
+    scratch: Vec<u64>,
+    lows: Vec<u8>,
+    highs: Vec<u8>,
+    line: Vec<u8>,
     parts: Blobs,
     edges: Vec<Edge>,
 }
@@ -119,8 +121,8 @@ pub(super) struct Evidence<'a> {
     pub(super) back: &'a [u8],
     /// The value that each still pixel keeps.
     pub(super) kept: &'a [u8],
-    pub(super) mask: &'a [u8],
-    pub(super) still: &'a [u8],
+    pub(super) mask: &'a [u64],
+    pub(super) still: &'a [u64],
     pub(super) parts: &'a Blobs,
     /// One for each part.
     pub(super) edges: &'a [Edge],
@@ -135,48 +137,56 @@ impl Edge {
 }
 
 impl Model {
-    pub(super) fn new(width: usize, height: usize, floor: u8) -> Self {
-        let plane = || vec![0; width * height];
+    pub(super) fn new(layout: Layout, floor: u8) -> Self {
+        let raw = || vec![0; layout.words() * (layout.height + 2 * RAW_MARGIN)];
         Self {
             level: Level::detect(),
-            width,
-            height,
+            layout,
             floor,
             frame: 0,
             shaken: 0,
-            now: plane(),
-            before: plane(),
-            back: plane(),
-            threshold: plane(),
-            kept: plane(),
-            stillness: plane(),
-            raw: plane(),
-            raw_before: plane(),
-            mask: plane(),
-            still: plane(),
-            scratch: plane(),
-            line: vec![0; width + 4],
-            columns: vec![0; width + 4],
-            more_columns: vec![0; width + 4],
+            now: layout.plane(),
+            before: layout.plane(),
+            back: layout.plane(),
+            threshold: layout.plane(),
+            kept: layout.plane(),
+            stillness: layout.plane(),
+            raw: raw(),
+            raw_before: raw(),
+            mask: layout.flags(),
+            still: layout.flags(),
+            part_flags: layout.flags(),
+            scratch: raw(),
+            lows: vec![0; layout.width + 4],
+            highs: vec![0; layout.width + 4],
+            // The padding of a row is longer than the two values that a blurred row needs beside it.
+            line: vec![0; layout.stride],
             parts: Blobs::new(),
             edges: Vec::with_capacity(super::blobs::RUNS_MAX),
         }
     }
 
-    /// Changed pixels, cleaned: one flag a pixel.
-    pub(super) fn mask(&self) -> &[u8] {
+    /// Changed pixels, cleaned.
+    pub(super) fn mask(&self) -> &[u64] {
         &self.mask
     }
 
     /// Changed pixels that are still.
-    pub(super) fn still(&self) -> &[u8] {
+    pub(super) fn still(&self) -> &[u64] {
         &self.still
+    }
+
+    /// Where the picture lies in planes with [`RAW_MARGIN`].
+    fn inside(&self) -> std::ops::Range<usize> {
+        let margin = RAW_MARGIN * self.layout.words();
+        margin..margin + self.layout.words() * self.layout.height
     }
 
     /// Takes a picture at the working size. Learns nothing from it yet.
     pub(super) fn show(&mut self, small: &[u8]) {
         std::mem::swap(&mut self.now, &mut self.before);
-        kernel::blur3(self.level, small, self.width, &mut self.now, &mut self.line);
+        let Layout { width, stride, .. } = self.layout;
+        kernel::blur3(self.level, small, width, &mut self.now, stride, &mut self.line);
     }
 
     /// Takes the picture shown last as the background, trusting it as little as may be expected of any picture.
@@ -198,18 +208,19 @@ impl Model {
 
     /// Compares the picture with the background. Without consequences until [`Model::learn`].
     pub(super) fn compare(&mut self) -> Counts {
+        let inside = self.inside();
         let mut counts = kernel::classify(
             self.level,
             &self.now,
             &self.before,
             &self.back,
             &self.threshold,
-            &mut self.raw,
+            &mut self.raw[inside],
             STEADY_WITHIN,
         );
         let shaken = self.shaken;
         self.shaken = shaken.saturating_sub(1);
-        let shows = counts.raw * 100 > self.now.len() * SHAKE_FROM_PERCENT;
+        let shows = counts.raw * 100 > self.layout.pixels() * SHAKE_FROM_PERCENT;
         if (shaken > 0 || shows) && self.looks_shaken() {
             let left = self.compare_shifted(1);
             if left * 100 < counts.raw * SHAKE_LEAVES_PERCENT {
@@ -227,22 +238,30 @@ impl Model {
 
     /// Whether a shift explains most of the changes in a sample of the rows.
     fn looks_shaken(&mut self) -> bool {
-        let raw = kernel::count_rows(self.level, &self.raw, self.width, SHAKE_SAMPLE);
+        let words = self.layout.words();
+        let rows = self.raw[self.inside()].chunks_exact(words).step_by(SHAKE_SAMPLE);
+        let raw: usize = rows.flatten().map(|word| word.count_ones() as usize).sum();
         self.compare_shifted(SHAKE_SAMPLE) * 100 < raw * SHAKE_LEAVES_PERCENT
     }
 
     /// Compares every `every`-th row with all that the background shows nearby, into `scratch`; counts the changes.
     fn compare_shifted(&mut self, every: usize) -> usize {
+        let (Layout { width, stride, .. }, inside) = (self.layout, self.inside());
+        // The rows around the picture may hold what another use has left there.
+        self.scratch[..inside.start].fill(0);
+        self.scratch[inside.end..].fill(0);
         kernel::classify_shifted(
             self.level,
             &self.now,
             &self.back,
             &self.threshold,
-            self.width,
+            width,
+            stride,
             every,
-            &mut self.scratch,
-            &mut self.columns,
-            &mut self.more_columns,
+            &mut self.scratch[inside],
+            &mut self.lows,
+            &mut self.highs,
+            &mut self.line,
         )
     }
 
@@ -250,17 +269,16 @@ impl Model {
     /// still; `slow_tick` says whether long stillness counts on this frame. Returns whether still parts were looked for;
     /// then [`Model::uncover`] is due, once [`Model::evidence`] has been looked at.
     pub(super) fn learn(&mut self, still_from: u8, slow_tick: bool) -> bool {
-        let (level, width) = (self.level, self.width);
+        let (level, words, inside) = (self.level, self.layout.words(), self.inside());
         // A 5x5 median, then a 5x5 closing: holes and gaps in what moves are narrower than what moves.
-        kernel::vote5(level, &self.raw, width, &mut self.mask, MAJORITY, &mut self.columns);
+        kernel::median5(level, &self.raw, words, &mut self.mask);
         // Only the rows around what is left: most of a quiet picture is empty, and two rows of nothing on each side close
         // as the whole plane would.
-        if let Some(rows) = marked_rows(&self.mask, width) {
-            let rows = rows.start.saturating_sub(CLOSING_MARGIN)..(rows.end + CLOSING_MARGIN).min(self.height);
-            let (mask, wide) =
-                (&mut self.mask[rows.start * width..rows.end * width], &mut self.scratch[..rows.len() * width]);
-            kernel::vote5(level, mask, width, wide, 1, &mut self.columns);
-            kernel::erode5(level, wide, width, mask, &mut self.columns);
+        if let Some(rows) = marked_rows(&self.mask, words) {
+            let first = rows.start.saturating_sub(CLOSING_MARGIN);
+            let rows = first..(rows.end + CLOSING_MARGIN).min(self.layout.height);
+            let mask = &mut self.mask[rows.start * words..rows.end * words];
+            kernel::close5(level, mask, words, self.layout.width, &mut self.scratch);
         }
         self.frame = self.frame.wrapping_add(1);
         let step = UpdateStep {
@@ -277,8 +295,8 @@ impl Model {
             level,
             &self.now,
             &self.mask,
-            &self.raw,
-            &self.raw_before,
+            &self.raw[inside.clone()],
+            &self.raw_before[inside],
             &mut self.back,
             &mut self.threshold,
             &mut self.kept,
@@ -326,58 +344,76 @@ impl Model {
             self.edges.clear();
             return;
         }
-        let (level, width) = (self.level, self.width);
-        // A 3x3 opening cuts what hangs together by a thread. `raw` is free until the next frame.
-        kernel::erode3(level, &self.still, width, &mut self.scratch, &mut self.columns);
-        kernel::dilate3(level, &self.scratch, width, &mut self.raw, &mut self.columns);
+        let words = self.layout.words();
+        self.part_flags.copy_from_slice(&self.still);
+        // A 3x3 opening cuts what hangs together by a thread.
+        kernel::open3(self.level, &mut self.part_flags, words, self.layout.width, &mut self.scratch);
         let mut parts = std::mem::replace(&mut self.parts, Blobs::empty());
-        parts.find(&self.raw, width);
+        parts.find(&self.part_flags, words);
         self.weigh_edges(&parts);
         self.parts = parts;
     }
 
     /// Learns the still parts that are uncovered background, and takes them out of the mask.
     pub(super) fn uncover(&mut self) {
-        let width = self.width;
-        let parts = std::mem::replace(&mut self.parts, Blobs::empty());
-        for run in parts.runs() {
-            let part = parts.blobs()[usize::from(run.blob)];
-            if !self.edges[usize::from(run.blob)].is_uncovered(part.area) {
-                continue;
+        let (words, stride) = (self.layout.words(), self.layout.stride);
+        let (blobs, edges) = (self.parts.blobs(), &self.edges);
+        let is_uncovered = |blob: u16| edges[usize::from(blob)].is_uncovered(blobs[usize::from(blob)].area);
+        let mut rows = usize::MAX..0;
+        for run in self.parts.runs().iter().filter(|run| is_uncovered(run.blob)) {
+            let y = usize::from(run.y);
+            if rows.is_empty() {
+                self.part_flags.fill(0);
+                rows.start = y;
             }
-            let (y, left, right) = (usize::from(run.y), usize::from(run.left), usize::from(run.right));
-            for y in y.saturating_sub(UNCOVER_MARGIN)..(y + UNCOVER_MARGIN + 1).min(self.height) {
-                for x in left.saturating_sub(UNCOVER_MARGIN)..(right + UNCOVER_MARGIN).min(width) {
-                    let i = y * width + x;
-                    if self.stillness[i] >= MARGIN_STILL {
-                        self.back[i] = self.kept[i];
-                        self.threshold[i] = self.floor;
-                    }
-                }
-            }
-            self.mask[y * width + left..y * width + right].fill(0);
-            self.still[y * width + left..y * width + right].fill(0);
+            rows.end = y + 1;
+            mask::for_span(y * stride + usize::from(run.left), y * stride + usize::from(run.right), |word, span| {
+                self.mask[word] &= !span;
+                self.still[word] &= !span;
+                self.part_flags[word] |= span;
+            });
         }
-        self.parts = parts;
+        if rows.is_empty() {
+            return;
+        }
+        let first = rows.start.saturating_sub(UNCOVER_MARGIN);
+        let rows = first..(rows.end + UNCOVER_MARGIN).min(self.layout.height);
+        let flags = &mut self.part_flags[rows.start * words..rows.end * words];
+        kernel::dilate7(self.level, flags, words, self.layout.width, &mut self.scratch);
+        let pixels = rows.start * stride..rows.end * stride;
+        kernel::adopt(
+            self.level,
+            flags,
+            &self.kept[pixels.clone()],
+            &self.stillness[pixels.clone()],
+            MARGIN_STILL,
+            &mut self.back[pixels.clone()],
+            &mut self.threshold[pixels],
+            self.floor,
+        );
     }
 
-    /// Sums the contrast over the edges of `parts` (of the mask in `raw`) in the picture and in the model.
+    /// Sums the contrast over the edges of `parts` in the picture and in the model.
     fn weigh_edges(&mut self, parts: &Blobs) {
         self.edges.clear();
         self.edges.resize(parts.blobs().len(), Edge::default());
+        let Layout { height, stride, .. } = self.layout;
         for run in parts.runs() {
             let (y, left, right) = (usize::from(run.y), usize::from(run.left), usize::from(run.right));
             let blob = usize::from(run.blob);
             self.weigh(blob, left, y, (-1, 0));
             self.weigh(blob, right - 1, y, (1, 0));
-            for x in left..right {
-                let i = y * self.width + x;
-                if y > 0 && self.raw[i - self.width] == 0 {
-                    self.weigh(blob, x, y, (0, -1));
-                }
-                if y + 1 < self.height && self.raw[i + self.width] == 0 {
-                    self.weigh(blob, x, y, (0, 1));
-                }
+            for (beside, dy) in [(y.checked_sub(1), -1), (Some(y + 1).filter(|&y| y < height), 1)] {
+                let Some(beside) = beside else { continue };
+                // Just the pixels with nothing of a part above, or below, them.
+                let words = stride / 64;
+                mask::for_span(left, right, |word, span| {
+                    let mut open = span & !self.part_flags[beside * words + word];
+                    while open != 0 {
+                        self.weigh(blob, word * 64 + open.trailing_zeros() as usize, y, (0, dy));
+                        open &= open - 1;
+                    }
+                });
             }
         }
     }
@@ -385,13 +421,14 @@ impl Model {
     /// One comparison at the edge pixel `(x, y)`, outwards along `(dx, dy)`. Where something else covers the outside
     /// there is nothing to compare with.
     fn weigh(&mut self, blob: usize, x: usize, y: usize, (dx, dy): (isize, isize)) {
+        let Layout { width, height, stride } = self.layout;
         let at = |reach: isize| {
-            let x = x.checked_add_signed(dx * reach).filter(|&x| x < self.width)?;
-            let y = y.checked_add_signed(dy * reach).filter(|&y| y < self.height)?;
-            Some(y * self.width + x)
+            let x = x.checked_add_signed(dx * reach).filter(|&x| x < width)?;
+            let y = y.checked_add_signed(dy * reach).filter(|&y| y < height)?;
+            Some(y * stride + x)
         };
         let (Some(inside), Some(outside)) = (at(-EDGE_INSIDE), at(EDGE_OUTSIDE)) else { return };
-        if self.mask[outside] == 1 {
+        if mask::flag(&self.mask, outside) == 1 {
             return;
         }
         let edge = &mut self.edges[blob];
@@ -402,10 +439,9 @@ impl Model {
 }
 
 /// From the first row with a set flag to behind the last one.
-fn marked_rows(mask: &[u8], width: usize) -> Option<std::ops::Range<usize>> {
-    let marked = |row: &[u8]| row.iter().fold(0, |any, flag| any | flag) == 1;
-    let first = mask.chunks_exact(width).position(marked)?;
-    let last = mask.chunks_exact(width).rposition(marked)?;
+fn marked_rows(mask: &[u64], words: usize) -> Option<std::ops::Range<usize>> {
+    let first = mask.iter().position(|word| *word != 0)? / words;
+    let last = mask.iter().rposition(|word| *word != 0)? / words;
     Some(first..last + 1)
 }
 
@@ -417,22 +453,22 @@ mod tests {
     proptest! {
         #[test]
         fn closing_the_marked_rows_closes_the_plane(
-            width in 5usize..40, height in 5usize..40, dots in proptest::collection::vec((0usize..1600, 1usize..30), 0..6)
+            width in 5usize..80, height in 5usize..40, dots in proptest::collection::vec((0usize..3200, 1usize..60), 0..6)
         ) {
-            let mut model = Model::new(width, height, 14);
+            let layout = Layout::new(width, height);
+            let mut model = Model::new(layout, 14);
             model.show(&vec![100; width * height]);
             model.restart();
+            let inside = model.inside();
             for (at, length) in dots {
-                let from = at.min(width * height);
-                let to = (from + length).min(width * height);
-                model.raw[from..to].fill(1);
+                for i in (at..at + length).filter(|i| *i < width * height) {
+                    let i = i / width * layout.stride + i % width;
+                    model.raw[inside.start + i / 64] |= 1 << (i % 64);
+                }
             }
-            let (mut cleaned, mut wide, mut closed) =
-                (vec![0; width * height], vec![0; width * height], vec![0; width * height]);
-            let columns = &mut vec![0; width + 4];
-            kernel::vote5(Level::PORTABLE, &model.raw, width, &mut cleaned, MAJORITY, columns);
-            kernel::vote5(Level::PORTABLE, &cleaned, width, &mut wide, 1, columns);
-            kernel::erode5(Level::PORTABLE, &wide, width, &mut closed, columns);
+            let mut closed = layout.flags();
+            kernel::median5(Level::PORTABLE, &model.raw, layout.words(), &mut closed);
+            kernel::close5(Level::PORTABLE, &mut closed, layout.words(), layout.width, &mut layout.flags());
             model.learn(15, false);
             prop_assert_eq!(model.mask(), closed);
         }

@@ -25,9 +25,11 @@ use godvision_core::Stamp;
 use godvision_core::signal::seen::{Region, RestKind, RestPhase};
 
 use super::blobs::RUNS_MAX;
+use super::mask::Layout;
 use super::model::Evidence;
 use super::zone::ZoneMap;
-use super::{Scale, model};
+use super::{Scale, mask, model};
+use crate::kernel::{self, Level};
 
 /// Most things and candidates at once; later ones are left out until a place is free.
 pub const THINGS_MAX: usize = 32;
@@ -168,6 +170,7 @@ pub(super) struct Rests {
     rest_after: Duration,
     area_min: u32,
     scale: Scale,
+    level: Level,
     /// For every pixel the place in `things` plus one, or 0.
     owner: Vec<u8>,
     /// What the pixel showed before the thing, and with it.
@@ -187,16 +190,16 @@ pub(super) struct Rests {
 
 impl Rests {
     pub(super) fn new(rest_after: Duration, area_min: usize, scale: Scale) -> Self {
-        let plane = || vec![0; scale.width * scale.height];
         Self {
             rest_after,
             // A thing that rests is easier to be sure of than one that moves: half the area is enough.
             area_min: (area_min as u32 / 2).max(PART_AREA),
             scale,
-            owner: plane(),
-            was: plane(),
-            is: plane(),
-            uncovered: vec![0; scale.width * scale.height],
+            level: Level::detect(),
+            owner: scale.layout.plane(),
+            was: scale.layout.plane(),
+            is: scale.layout.plane(),
+            uncovered: scale.layout.plane(),
             things: [None; THINGS_MAX],
             fates: Vec::with_capacity(RUNS_MAX),
             steps: Vec::with_capacity(THINGS_MAX),
@@ -267,37 +270,35 @@ impl Rests {
     fn compare(&mut self, slot: usize, thing: &mut Thing, evidence: &Evidence<'_>) -> Look {
         let mut look = Look::default();
         let mark = slot as u8 + 1;
-        let (width, height) = (self.scale.width, self.scale.height);
-        let [left, top, right, bottom] = thing.bounds;
-        let columns = usize::from(left.saturating_sub(CALM_REACH))..usize::from(right + CALM_REACH).min(width);
-        for y in usize::from(top.saturating_sub(CALM_REACH))..usize::from(bottom + CALM_REACH).min(height) {
-            for i in y * width + columns.start..y * width + columns.end {
-                look.moving += u32::from(evidence.mask[i] & (1 - evidence.still[i]));
-                if self.owner[i] != mark {
-                    continue;
-                }
-                let (now, was, is) = (evidence.now[i], self.was[i], self.is[i]);
-                let (to_was, to_is) = (now.abs_diff(was), now.abs_diff(is));
-                if to_is <= ALIKE && to_is < to_was {
-                    look.there += 1;
-                    // Both follow slow light.
-                    if now > is {
-                        self.is[i] += 1;
-                        self.was[i] = was.saturating_add(1);
-                    } else if now < is {
-                        self.is[i] -= 1;
-                        self.was[i] = was.saturating_sub(1);
-                    }
-                } else if to_was <= ALIKE {
-                    if thing.id == 0 {
-                        self.owner[i] = 0;
-                        thing.area -= 1;
-                        look.released += 1;
-                    } else {
-                        look.gone += 1;
-                    }
-                }
-            }
+        let Layout { width, height, stride } = self.scale.layout;
+        let [left, top, right, bottom] = thing.bounds.map(usize::from);
+        // Whole words, for the loop's sake: pixels of other things are told by their owner.
+        let words = left / 64 * 64..right.next_multiple_of(64);
+        for y in top..bottom {
+            let row = y * stride + words.start..y * stride + words.end;
+            let [there, gone] = kernel::recall(
+                self.level,
+                &evidence.now[row.clone()],
+                &mut self.owner[row.clone()],
+                &mut self.was[row.clone()],
+                &mut self.is[row],
+                mark,
+                ALIKE,
+                thing.id == 0,
+            );
+            look.there += there;
+            look.gone += gone;
+        }
+        if thing.id == 0 {
+            look.released = std::mem::take(&mut look.gone);
+            thing.area -= look.released;
+        }
+        let reach = usize::from(CALM_REACH);
+        for y in top.saturating_sub(reach)..(bottom + reach).min(height) {
+            let row = y * stride + left.saturating_sub(reach)..y * stride + (right + reach).min(width);
+            mask::for_span(row.start, row.end, |word, span| {
+                look.moving += (evidence.mask[word] & !evidence.still[word] & span).count_ones();
+            });
         }
         look
     }
@@ -371,7 +372,7 @@ impl Rests {
         let mut bounds = [u16::MAX, u16::MAX, 0, 0];
         for y in top..bottom {
             for x in left..right {
-                if self.owner[usize::from(y) * self.scale.width + usize::from(x)] == slot as u8 + 1 {
+                if self.owner[usize::from(y) * self.scale.layout.stride + usize::from(x)] == slot as u8 + 1 {
                     bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x + 1), y + 1];
                 }
             }
@@ -389,7 +390,7 @@ impl Rests {
 
     fn relabel(&mut self, slot: usize, [left, top, right, bottom]: [u16; 4], mark: u8) {
         for y in usize::from(top)..usize::from(bottom) {
-            let start = y * self.scale.width;
+            let start = y * self.scale.layout.stride;
             for owner in &mut self.owner[start + usize::from(left)..start + usize::from(right)] {
                 if *owner == slot as u8 + 1 {
                     *owner = mark;
@@ -401,14 +402,14 @@ impl Rests {
     /// Makes candidates of still parts that no thing owns.
     fn take_up(&mut self, evidence: &Evidence<'_>, zones: &ZoneMap, at: Stamp) {
         let parts = evidence.parts;
-        let width = self.scale.width;
+        let stride = self.scale.layout.stride;
         let old = self.rest_after * BACKGROUND_AGE;
         let second = seconds(at);
         let young_from = second.saturating_sub(old.as_secs() as u32);
         self.fates.clear();
         self.fates.resize(parts.blobs().len(), Fate::default());
         for run in parts.runs() {
-            let start = usize::from(run.y) * width;
+            let start = usize::from(run.y) * stride;
             let span = start + usize::from(run.left)..start + usize::from(run.right);
             let fate = &mut self.fates[usize::from(run.blob)];
             let part = parts.blobs()[usize::from(run.blob)];
@@ -465,17 +466,16 @@ impl Rests {
             let Some(thing) = usize::from(taker).checked_sub(1).and_then(|slot| self.things[slot].as_mut()) else {
                 continue;
             };
-            let start = usize::from(run.y) * width + usize::from(run.left);
-            let bits = zones.bits(start, usize::from(run.right - run.left));
+            let start = usize::from(run.y) * stride + usize::from(run.left);
             let before = thing.area;
             for i in start..start + usize::from(run.right - run.left) {
-                let bits = bits.map_or(u16::MAX, |bits| bits[i - start]);
-                if self.owner[i] == 0 && bits != 0 {
+                let pixel = zones.watched_word(i / 64) & 1 << (i % 64);
+                if self.owner[i] == 0 && pixel != 0 {
                     self.owner[i] = taker;
                     self.was[i] = evidence.back[i];
                     self.is[i] = evidence.kept[i];
                     thing.area += 1;
-                    thing.zones |= bits;
+                    thing.zones |= zones.touched(i / 64, pixel);
                 }
             }
             if thing.area > before {

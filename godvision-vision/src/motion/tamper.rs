@@ -20,8 +20,13 @@ use std::time::Duration;
 use godvision_core::Stamp;
 use godvision_core::signal::seen::TamperKind;
 
+use super::mask::Layout;
+use crate::kernel::{self, Level, Tally};
+
 /// Pixels of a block's side: at 480x270 there are 480 blocks.
-const BLOCK: usize = 16;
+const BLOCK: usize = kernel::TALLY_SIDE;
+/// Pixels of a block that are looked at: every second row tells as much.
+const BLOCK_PIXELS: f32 = (BLOCK * BLOCK / 2) as f32;
 /// Fewest blocks with detail for a judgement.
 const BLOCKS_MIN: usize = 8;
 /// Variance from which a block has detail: 5 grey levels. Noise of sigma 10 leaves 3.75 after the blur.
@@ -85,7 +90,8 @@ enum View {
 
 #[derive(Debug)]
 pub(super) struct TamperGuard {
-    width: usize,
+    level: Level,
+    layout: Layout,
     reference: Vec<u8>,
     /// The picture of the last look.
     previous: Vec<u8>,
@@ -101,11 +107,12 @@ pub(super) struct TamperGuard {
 }
 
 impl TamperGuard {
-    pub(super) fn new(width: usize, height: usize) -> Self {
+    pub(super) fn new(layout: Layout) -> Self {
         Self {
-            width,
-            reference: vec![0; width * height],
-            previous: vec![0; width * height],
+            level: Level::detect(),
+            layout,
+            reference: layout.plane(),
+            previous: layout.plane(),
             started: None,
             looked: None,
             refreshed: None,
@@ -228,21 +235,16 @@ impl TamperGuard {
     }
 
     fn compare(&self, now: &[u8]) -> Sums {
-        let width = self.width;
-        let (columns, rows) = (width / BLOCK, now.len() / width / BLOCK);
+        let Layout { width, height, stride } = self.layout;
+        let (columns, rows) = (width / BLOCK, height / BLOCK);
         let mut sums = Sums::default();
         let mut means = Correlation::default();
         for block in 0..columns * rows {
-            let corner = block / columns * BLOCK * width + block % columns * BLOCK;
-            let mut tally = Tally::default();
-            // Every second row tells as much.
-            for y in (0..BLOCK).step_by(2) {
-                let span = corner + y * width..corner + y * width + BLOCK;
-                tally.add(&now[span.clone()], &self.reference[span.clone()], &self.previous[span]);
-            }
-            let detail = tally.detail();
-            means.add(tally.a as f32 / Tally::PIXELS, tally.b as f32 / Tally::PIXELS);
-            sums.moved += tally.moved as f32 / Tally::PIXELS;
+            let corner = block / columns * BLOCK * stride + block % columns * BLOCK;
+            let tally = kernel::tally(self.level, now, &self.reference, &self.previous, stride, corner);
+            let detail = Detail::of(&tally);
+            means.add(tally.a as f32 / BLOCK_PIXELS, tally.b as f32 / BLOCK_PIXELS);
+            sums.moved += tally.moved as f32 / BLOCK_PIXELS;
             sums.variance[0] += detail.aa;
             sums.variance[1] += detail.bb;
             if detail.bb < DETAIL {
@@ -280,19 +282,6 @@ struct Sums {
     moved: f32,
 }
 
-/// Sums over the pixels of one block: `a` of the picture, `b` of the reference.
-#[derive(Debug, Default)]
-struct Tally {
-    a: i32,
-    b: i32,
-    aa: i32,
-    bb: i32,
-    ab: i32,
-    fine_a: i32,
-    fine_b: i32,
-    moved: u32,
-}
-
 /// Variances and covariance.
 struct Detail {
     aa: f32,
@@ -300,35 +289,13 @@ struct Detail {
     ab: f32,
 }
 
-impl Tally {
-    const PIXELS: f32 = (BLOCK * BLOCK / 2) as f32;
-
-    fn add(&mut self, now: &[u8], reference: &[u8], previous: &[u8]) {
-        for ((&a, &b), &c) in now.iter().zip(reference).zip(previous) {
-            self.moved += u32::from(a.abs_diff(c));
-            let (a, b) = (i32::from(a), i32::from(b));
-            self.a += a;
-            self.b += b;
-            self.aa += a * a;
-            self.bb += b * b;
-            self.ab += a * b;
-        }
-        let fine = |row: &[u8]| -> i32 {
-            row.iter()
-                .zip(&row[1..])
-                .map(|(&l, &r)| (i32::from(l) - i32::from(r)) * (i32::from(l) - i32::from(r)))
-                .sum()
-        };
-        self.fine_a += fine(now);
-        self.fine_b += fine(reference);
-    }
-
-    fn detail(&self) -> Detail {
-        let (a, b) = (self.a as f32 / Self::PIXELS, self.b as f32 / Self::PIXELS);
-        Detail {
-            aa: (self.aa as f32 / Self::PIXELS - a * a).max(0.0),
-            bb: (self.bb as f32 / Self::PIXELS - b * b).max(0.0),
-            ab: self.ab as f32 / Self::PIXELS - a * b,
+impl Detail {
+    fn of(tally: &Tally) -> Self {
+        let (a, b) = (tally.a as f32 / BLOCK_PIXELS, tally.b as f32 / BLOCK_PIXELS);
+        Self {
+            aa: (tally.aa as f32 / BLOCK_PIXELS - a * a).max(0.0),
+            bb: (tally.bb as f32 / BLOCK_PIXELS - b * b).max(0.0),
+            ab: tally.ab as f32 / BLOCK_PIXELS - a * b,
         }
     }
 }

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::mask::Layout;
 use crate::error::Error;
 
 /// Most zones of a detector: one bit each in a `u16`.
@@ -122,42 +123,46 @@ impl fmt::Display for Zone {
     }
 }
 
-/// Zones drawn at the working size.
+/// Zones drawn at the working size, a flag a pixel.
 #[derive(Debug)]
 pub(super) struct ZoneMap {
-    /// A bit for every watched zone that covers the pixel; 0 where motion does not count. Empty without zones.
-    bits: Vec<u16>,
+    /// Where motion counts. Empty without zones: everywhere.
+    watch: Vec<u64>,
+    /// Where each named zone lies, as far as motion counts there.
+    named: Vec<Vec<u64>>,
     /// Pixels where motion counts.
     watched: usize,
     names: Vec<String>,
 }
 
 impl ZoneMap {
-    pub(super) fn new(zones: &[Zone], width: usize, height: usize) -> Self {
+    pub(super) fn new(zones: &[Zone], layout: Layout) -> Self {
         let (watch, ignore): (Vec<_>, Vec<_>) = zones.iter().partition(|zone| zone.kind == ZoneKind::Watch);
         let names = watch.iter().map(|zone| zone.name.clone()).collect();
         if zones.is_empty() {
-            return Self { bits: Vec::new(), watched: width * height, names };
+            return Self { watch: Vec::new(), named: Vec::new(), watched: layout.pixels(), names };
         }
-        let mut bits = Vec::with_capacity(width * height);
-        for y in 0..height {
-            for x in 0..width {
-                // Pixel centres, in thousandths.
-                let px = (x as f32 + 0.5) * 1000.0 / width as f32;
-                let py = (y as f32 + 0.5) * 1000.0 / height as f32;
-                let ignored = ignore.iter().any(|zone| zone.contains(px, py));
-                let named = watch.iter().enumerate().filter(|(_, zone)| zone.contains(px, py));
-                let named = named.fold(0, |bits, (i, _)| bits | 1 << i);
-                // Without a watched zone everything not ignored is watched: marked by all bits.
-                bits.push(match (ignored, watch.is_empty()) {
-                    (true, _) => 0,
-                    (false, true) => u16::MAX,
-                    (false, false) => named,
-                });
-            }
-        }
-        let watched = bits.iter().filter(|&&bits| bits != 0).count();
-        Self { bits, watched, names }
+        let draw = |is_inside: &dyn Fn(f32, f32) -> bool| {
+            let row = |y: usize| {
+                (0..layout.words()).map(move |word| {
+                    let columns = word * 64..(word * 64 + 64).min(layout.width.max(word * 64));
+                    columns.fold(0_u64, |flags, x| {
+                        // Pixel centres, in thousandths.
+                        let px = (x as f32 + 0.5) * 1000.0 / layout.width as f32;
+                        let py = (y as f32 + 0.5) * 1000.0 / layout.height as f32;
+                        flags | u64::from(is_inside(px, py)) << (x % 64)
+                    })
+                })
+            };
+            (0..layout.height).flat_map(row).collect::<Vec<u64>>()
+        };
+        let ignored = |x, y| ignore.iter().any(|zone| zone.contains(x, y));
+        // Without a watched zone everything not ignored is watched.
+        let any = |x, y| watch.is_empty() || watch.iter().any(|zone| zone.contains(x, y));
+        let named = watch.iter().map(|zone| draw(&|x, y| zone.contains(x, y) && !ignored(x, y))).collect();
+        let watch = draw(&|x, y| any(x, y) && !ignored(x, y));
+        let watched = watch.iter().map(|word| word.count_ones() as usize).sum();
+        Self { watch, named, watched, names }
     }
 
     /// Pixels where motion counts.
@@ -165,9 +170,15 @@ impl ZoneMap {
         self.watched
     }
 
-    /// The bits of `len` pixels from `start`; `None` if there are no zones.
-    pub(super) fn bits(&self, start: usize, len: usize) -> Option<&[u16]> {
-        self.bits.get(start..start + len).filter(|_| !self.bits.is_empty())
+    /// Where motion counts, of the 64 pixels of a word.
+    pub(super) fn watched_word(&self, word: usize) -> u64 {
+        self.watch.get(word).copied().unwrap_or(u64::MAX)
+    }
+
+    /// A bit for every named zone in which one of the word's `pixels` lies.
+    pub(super) fn touched(&self, word: usize, pixels: u64) -> u16 {
+        let lies_in = |zone: &Vec<u64>| u16::from(zone.get(word).is_some_and(|flags| flags & pixels != 0));
+        self.named.iter().enumerate().fold(0, |bits, (i, zone)| bits | lies_in(zone) << i)
     }
 
     /// Names of the zones in `bits`.
@@ -205,16 +216,18 @@ mod tests {
         let zones: Vec<Zone> = ["left: 0,0 500,0 500,1000 0,1000", "!top: 0,0 1000,0 1000,500 0,500"]
             .map(|text| text.parse().unwrap())
             .into();
-        let map = ZoneMap::new(&zones, 20, 20);
+        let layout = Layout::new(20, 20);
+        let map = ZoneMap::new(&zones, layout);
         assert_eq!(map.watched(), 100);
-        assert_eq!(map.bits(0, 1), Some([0].as_slice()), "ignored");
-        assert_eq!(map.bits(399, 1), Some([0].as_slice()), "not watched");
-        assert_eq!(map.bits(380, 1), Some([1].as_slice()));
+        assert_eq!(map.watched_word(0), 0, "ignored, and not watched");
+        let last = map.watched_word(19);
+        assert_eq!(last, 0b11_1111_1111);
+        assert_eq!((map.touched(19, 1), map.touched(19, 1 << 12), map.touched(0, 1)), (1, 0, 0));
         assert_eq!(map.names(1).collect::<Vec<_>>(), ["left"]);
-        let only_ignored = ZoneMap::new(&zones[1..], 20, 20);
+        let only_ignored = ZoneMap::new(&zones[1..], layout);
         assert_eq!(only_ignored.watched(), 200);
         assert_eq!(only_ignored.names(u16::MAX).count(), 0);
-        assert_eq!(ZoneMap::new(&[], 20, 20).bits(0, 1), None);
+        assert_eq!(ZoneMap::new(&[], layout).watched_word(0), u64::MAX);
     }
 
     proptest! {
