@@ -147,6 +147,16 @@ async fn answers_fit_their_schemas() {
         ("/login", "post", login.json(credentials).send().await),
         ("/health", "get", server.request(Method::GET, "/api/v1/health").send().await),
     ];
+    let put = |plate: &str| server.request(Method::PUT, &format!("/api/v1/plates/{plate}")).token(&token);
+    let import = server.request(Method::POST, "/api/v1/plates/import").token(&token);
+    let delete = server.request(Method::DELETE, "/api/v1/plates/b%20ab%201234").token(&token);
+    let period = r#"{"owner": "Ada", "standing": "watch", "from": "2026-01-01T00:00:00Z", "to": null}"#;
+    answers.extend([
+        ("/plates/{id}", "put", put("%D0%B0123%D0%B2%D1%8177").json(period).send().await),
+        ("/plates/{id}", "put", put("B-AB1234").json(r#"{"owner": "Bob"}"#).send().await),
+        ("/plates/import", "post", import.json("plate,owner\nM001MM99,Mallory\n").send().await),
+        ("/plates/{id}", "delete", delete.send().await),
+    ]);
     let near = Some("A124BC77 A128BC77".to_owned());
     let seen = NewSighting { near, ..common::sighting("yard/camera", "plate", Some("A123BC77"), 0) };
     server.store.sightings().keep(seen).await.unwrap();
@@ -171,6 +181,7 @@ async fn answers_fit_their_schemas() {
         "/cameras",
         "/clips",
         "/sightings",
+        "/plates",
         "/doors",
         "/journal",
         "/journal/services",
@@ -204,6 +215,7 @@ async fn errors_have_their_schema_too() {
         ("/api/v1/journal?from=yesterday", StatusCode::BAD_REQUEST),
         ("/api/v1/journal?level=loud", StatusCode::BAD_REQUEST),
         ("/api/v1/sightings?kind=ghost", StatusCode::BAD_REQUEST),
+        ("/api/v1/plates", StatusCode::FORBIDDEN),
         ("/api/v1/sightings?before=first", StatusCode::BAD_REQUEST),
         ("/api/v1/sightings/none/crop", StatusCode::NOT_FOUND),
         ("/api/v1/sightings/77/crop", StatusCode::NOT_FOUND),

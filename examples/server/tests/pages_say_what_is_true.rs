@@ -15,7 +15,7 @@ use godvision_server::store::Switch;
 use godvision_server::web::WebOptions;
 use godvision_server::web::system::ClipState;
 
-const PAGES: [&str; 5] = ["/cameras", "/clips", "/sightings", "/doors", "/journal"];
+const PAGES: [&str; 6] = ["/cameras", "/clips", "/sightings", "/plates", "/doors", "/journal"];
 
 #[tokio::test]
 async fn cameras_with_their_troubles_and_switches() {

@@ -1095,38 +1095,37 @@ mod tests {
 
     #[test]
     fn what_rests_is_shown_until_it_is_over() {
-        let (hub, mut camera) = (hub(LiveLimits::default()), FakeCamera::new("yard"));
+        let hub = hub(LiveLimits::default());
+        let mut camera = Source::new("yard/camera");
+        let stamp = |second| Stamp::new(MonoTime::from_millis(second * 1000), WallTime::from_unix_millis(1_000_000));
+        let source = camera.name.clone();
         let rest = |thing: u64, phase, second: u64| Rest {
-            source: camera.name.clone(),
+            source: source.clone(),
             thing,
             phase,
             kind: RestKind::Left,
-            since: stamp(1000),
-            at: stamp(second * 1000),
+            since: stamp(1),
+            at: stamp(second),
             sequence: 1,
-            region: Region::WHOLE,
+            region: Region { left: 1, top: 2, right: 3, bottom: 4 },
             zones: Vec::new(),
         };
-        hub.set_rest(&rest(1, RestPhase::Noticed, 11));
-        let over = rest(1, RestPhase::Over, 12);
-        let many: Vec<Rest> = (2..200).map(|thing| rest(thing, RestPhase::Noticed, 13)).collect();
-        let late = rest(500, RestPhase::Noticed, 200);
-        hub.publish(camera.next(FrameKind::Key));
         let mut viewer = hub.join(&camera.name).unwrap();
-        let mut things = || -> Vec<usize> {
-            let texts = everything(&mut viewer).into_iter().filter_map(|message| match message {
-                LiveMessage::Text(text) => serde_json::from_str::<Value>(&text).ok(),
-                LiveMessage::Binary(_) => None,
-            });
-            texts.filter(|text| text["type"] == "rests").map(|text| text["things"].as_array().unwrap().len()).collect()
+        let mut told = || {
+            let texts = drain(&mut viewer);
+            let texts = texts.iter().filter_map(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+            texts.filter(|text| text["type"] == "rests").collect::<Vec<_>>()
         };
-        assert_eq!(things(), [1]);
-        hub.set_rest(&over);
-        assert_eq!(things(), [0]);
-        many.iter().for_each(|rest| hub.set_rest(rest));
-        assert_eq!(things(), [RESTS_MAX]);
-        hub.set_rest(&late);
-        assert_eq!(things(), [1], "nobody spoke of the others for three minutes");
+        hub.set_rest(&rest(1, RestPhase::Noticed, 11));
+        camera.publish(&hub, 1);
+        let things = json!([{"thing": 1, "kind": "left", "since_ms": 1_000_000.0, "region": [1, 2, 3, 4]}]);
+        assert_eq!(told(), [json!({"type": "rests", "things": things})]);
+        hub.set_rest(&rest(1, RestPhase::Over, 12));
+        assert_eq!(told(), [json!({"type": "rests", "things": []})]);
+        (2..200).for_each(|thing| hub.set_rest(&rest(thing, RestPhase::Noticed, 13)));
+        assert_eq!(told()[0]["things"].as_array().map(Vec::len), Some(RESTS_MAX));
+        hub.set_rest(&rest(500, RestPhase::Noticed, 200));
+        assert_eq!(told()[0]["things"].as_array().map(Vec::len), Some(1), "nobody spoke of the others for minutes");
     }
 
     #[test]

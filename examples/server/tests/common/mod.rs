@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use godvision_core::signal::seen::Region;
 use godvision_core::{ManualClock, MonoTime, Name, Secret, Stamp, WallTime};
-use godvision_server::store::{NewSighting, Role, Store};
+use godvision_server::store::{KnownPlate, NewSighting, Role, Standing, Store};
 use godvision_server::web::live::{LiveHub, LiveLimits};
 use godvision_server::web::{AppState, WebOptions, serve};
 use hyper_util::rt::TokioIo;
@@ -42,6 +42,18 @@ pub(crate) fn sighting(camera: &str, kind: &'static str, subject: Option<&str>, 
         score: 900,
         region: Region { left: 100, top: 200, right: 300, bottom: 1000 },
         crop: Some(Bytes::from_static(b"\xff\xd8 a picture \xff\xd9")),
+    }
+}
+
+/// A plate that belongs here, always.
+pub(crate) fn known_plate(plate: &str, owner: &str) -> KnownPlate {
+    KnownPlate {
+        plate: plate.parse().expect("a plate of the test is valid"),
+        owner: owner.to_owned(),
+        note: String::new(),
+        standing: Standing::Allow,
+        from: None,
+        to: None,
     }
 }
 
@@ -151,6 +163,11 @@ impl Asking {
     pub(crate) fn json(mut self, text: impl Into<String>) -> Self {
         self.body = Body::from(text.into());
         self.header("content-type", "application/json")
+    }
+
+    pub(crate) fn raw(mut self, text: impl Into<String>) -> Self {
+        self.body = Body::from(text.into());
+        self
     }
 
     pub(crate) fn form(mut self, text: impl Into<String>) -> Self {
