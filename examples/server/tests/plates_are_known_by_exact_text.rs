@@ -125,7 +125,7 @@ async fn administrators_edit_operators_look_and_the_journal_says_who() {
     let texts: Vec<&str> = journal["entries"].as_array().unwrap().iter().filter_map(|it| it["text"].as_str()).collect();
     assert_eq!(
         texts[..2],
-        ["ada took the number plate A123BC77 off the list", "ada added the number plate A123BC77 on the list"]
+        ["ada took the number plate A123BC77 off the list", "ada put the number plate A123BC77 on the list"]
     );
 }
 

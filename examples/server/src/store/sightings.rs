@@ -350,9 +350,10 @@ impl Writer {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(SIGHTING_BATCH_MAX);
         loop {
-            match tokio::time::timeout(SWEEP_EVERY, jobs.recv_many(&mut batch, SIGHTING_BATCH_MAX)).await {
-                Ok(0) => break,
-                Ok(_) | Err(_) => {}
+            // After a quiet time there is nothing to write, but age goes on.
+            let gathered = tokio::time::timeout(SWEEP_EVERY, jobs.recv_many(&mut batch, SIGHTING_BATCH_MAX)).await;
+            if gathered == Ok(0) {
+                break;
             }
             let mut done = self.commit(&batch).await;
             answer(&mut batch, done.as_ref().map(|done| &*done.results));

@@ -156,8 +156,12 @@ pub(crate) async fn put(
     let known = known(plate(&id)?, content)?;
     let was = state.store().plates().find(&known.plate).await?;
     // Journalled first: who is watched for, or welcome, does not change without a line.
-    let what = if was.is_some() { "changed" } else { "added" };
-    let text = format!("{} {what} the number plate {} on the list", who.name(), known.plate);
+    let (what, text) = match was {
+        Some(_) => {
+            ("changed", format!("{} changed what the list says of the number plate {}", who.name(), known.plate))
+        }
+        None => ("added", format!("{} put the number plate {} on the list", who.name(), known.plate)),
+    };
     let fields = [("plate", known.plate.as_str()), ("standing", known.standing.code()), ("user", who.name())];
     state.note(Level::Security, &format!("plate.{what}"), text, &fields).await?;
     state.store().plates().put(std::slice::from_ref(&known)).await.map_err(store_error)?;
