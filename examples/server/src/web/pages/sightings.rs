@@ -103,7 +103,7 @@ async fn card(state: &AppState, it: KeptSighting, cameras: &[Camera]) -> Sightin
     }
 }
 
-/// The address of the clip that shows the moment of a sighting, if one was recorded.
+/// The address of the clip that shows the moment of a sighting, if one was recorded and is complete.
 async fn clip_around(state: &AppState, it: &KeptSighting) -> Option<String> {
     let camera = godvision_core::Name::new(&it.camera).ok()?;
     let to = Some(it.at.plus_micros(1));
@@ -111,7 +111,8 @@ async fn clip_around(state: &AppState, it: &KeptSighting) -> Option<String> {
     let clip = state.system().clips(query).await.ok()?.into_iter().next()?;
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let end = clip.from.plus_micros(micros(clip.duration + CLIP_SLACK));
-    let is_within = it.at < end || clip.state == ClipState::Recording;
+    // One that still grows cannot be played yet.
+    let is_within = it.at < end && clip.state != ClipState::Recording;
     is_within.then(|| {
         let seconds = (it.at.as_unix_micros() - clip.from.as_unix_micros()) / 1_000_000;
         let next = clip.from.plus_micros(1_000_000);
