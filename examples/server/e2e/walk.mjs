@@ -120,6 +120,21 @@ try {
   await page.locator('.gv-player-zones').first().waitFor({ state: 'detached' });
   console.log('  ok  a zone is drawn, saved, undone and removed');
 
+  // The demo leaves nothing behind, so a report of something left is put between the server and the page.
+  const second = await page.context().newPage();
+  let socket;
+  await second.routeWebSocket(/\/live$/, (it) => { socket = it; it.connectToServer(); });
+  await second.goto(`${url}/cameras`);
+  await until(() => second.evaluate(() => document.querySelector('gv-player').state === 'live'), 'a second view is live', 15_000);
+  const left = { thing: 1, kind: 'left', since_ms: Date.now() - 185_000, region: [250, 700, 330, 880] };
+  socket.send(JSON.stringify({ type: 'rests', things: [left] }));
+  const note = await until(() => second.evaluate(() => document.querySelector('.gv-player-boxes .rest text')?.textContent), 'what was left is drawn');
+  check(note.includes('3 min'), `with its age: ${note}`);
+  if (folder) await second.screenshot({ path: join(folder, 'rest.png') });
+  socket.send(JSON.stringify({ type: 'rests', things: [] }));
+  await until(() => second.evaluate(() => !document.querySelector('.gv-player-boxes .rest')), 'it is gone once it is over');
+  await second.close();
+
   for (const what of ['detection', 'archive', 'qr']) {
     const button = page.locator(`.switch[data-put$="/${what}"]`).first();
     const path = await button.getAttribute('data-put');

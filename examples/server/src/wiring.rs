@@ -280,7 +280,10 @@ impl Wiring {
     pub async fn reload(&self, text: &str) -> anyhow::Result<()> {
         let running = &self.running;
         let site = running.document().site.clone();
-        let entry = match running.change(text).await {
+        // A page may have edited the file since it was read: what stands there now counts, or that edit would be undone.
+        let path = running.file.lock().await;
+        let now = tokio::fs::read_to_string(&*path).await;
+        let entry = match running.change(now.as_deref().unwrap_or(text)).await {
             Ok(changes) if changes.is_empty() => return Ok(()),
             Ok(changes) => {
                 let counts = [

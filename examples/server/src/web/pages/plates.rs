@@ -11,6 +11,8 @@ struct PlateRow {
     standing: &'static str,
     from: Option<Moment>,
     to: Option<Moment>,
+    /// The last day of the period: it ends before `to`.
+    last: Option<Moment>,
     is_current: bool,
 }
 
@@ -53,6 +55,7 @@ async fn page(state: &AppState, who: &Who, asked: &PlateParameters) -> Result<Pl
         standing: it.standing.code(),
         from: it.from.map(Moment::from),
         to: it.to.map(Moment::from),
+        last: it.to.map(|to| to.plus_micros(-1).into()),
     };
     Ok(PlatesPage {
         shell: Shell::new("plates", who),
