@@ -3,8 +3,12 @@
 
 mod error;
 mod kernel;
+#[cfg(feature = "face")]
+mod net;
 
 pub mod colour;
+#[cfg(feature = "face")]
+pub mod face;
 pub mod motion;
 pub mod plane;
 pub mod qr;
