@@ -74,6 +74,28 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// The five points of a face cannot be turned upright.
+    #[error("this is no face to cut out: {reason}")]
+    BadFace {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// These numbers are no embedding.
+    #[error("{length} numbers are no embedding: {reason}")]
+    BadEmbedding {
+        /// How many there are.
+        length: usize,
+        /// What would be right.
+        reason: &'static str,
+    },
+    /// A file of weights is cut off, of another version, or not a network that can be run.
+    #[error("weights, byte {offset}: {reason}")]
+    BadWeights {
+        /// Where in the file, bytes from its start.
+        offset: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
 }
 
 impl Error {

@@ -3,10 +3,14 @@
 
 mod error;
 mod kernel;
+#[cfg(feature = "face")]
+mod net;
 
 pub mod colour;
 #[cfg(feature = "crop")]
 pub mod crop;
+#[cfg(feature = "face")]
+pub mod face;
 pub mod motion;
 #[cfg(feature = "onnx")]
 pub mod onnx;
