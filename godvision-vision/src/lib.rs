@@ -2,9 +2,16 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "face")]
+#[path = "face/search_kernel.rs"]
+mod face_search_kernel;
 mod kernel;
 
 pub mod colour;
+#[cfg(feature = "crop")]
+pub mod crop;
+#[cfg(feature = "face")]
+pub mod face;
 pub mod motion;
 pub mod plane;
 pub mod qr;
@@ -12,6 +19,8 @@ pub mod qr;
 pub mod sensors;
 
 pub use colour::{RgbImage, RgbView};
+#[cfg(feature = "crop")]
+pub use crop::jpeg_crop;
 pub use error::Error;
 pub use motion::{MotionDetector, MotionOptions, MotionStep};
 pub use plane::LumaView;
