@@ -57,7 +57,7 @@ proptest! {
         let mut kept: Vec<(u64, Embedding)> = Vec::new();
         for key in 0..rows as u64 {
             // A crowd of rows that 8 bits cannot tell apart makes the search look wider.
-            let row = if (key as usize) < crowd && length > 2 { like(&query, 0.8, seed ^ key) } else { face(seed ^ (key + 1000), length) };
+            let row = if (key as usize) < crowd && length > 2 { like(&query, 0.8, seed ^ (key + 1)) } else { face(seed ^ (key + 1000), length) };
             index.insert(key, &row).unwrap();
             kept.push((key, row));
         }

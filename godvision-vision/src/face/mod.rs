@@ -10,9 +10,16 @@
 
 mod align;
 
+pub mod compare;
+pub mod enrol;
 pub mod gallery;
+pub mod group;
+pub mod history;
+pub mod identify;
+pub mod liveness;
 pub mod quality;
 pub mod search;
+pub mod track;
 pub mod vault;
 
 pub use align::{CHIP_SIDE, FaceChip};

@@ -15,6 +15,7 @@
 //! **Never:** beauty, age, sex, mood.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not a number must not pass")]
 
 use super::{CHIP_SIDE, Face, FaceChip};
 

@@ -206,18 +206,17 @@ impl FaceIndex {
             self.rank(slot, query, wanted, hits);
         }
         let doubt = self.codes.doubt(coded);
-        if let Some(worst) = hits.last().map(|hit| hit.similarity) {
-            if self.len() > reranked && worst <= floor + doubt {
-                *widened += 1;
-                let reach = worst - doubt;
-                hits.clear();
-                self.codes.scan(coded, |slot, score| {
-                    if score >= reach {
-                        self.rank(slot, query, wanted, hits);
-                    }
-                    reach.next_down()
-                });
-            }
+        let worst = hits.last().map_or(f32::INFINITY, |hit| hit.similarity);
+        if self.len() > reranked && worst <= floor + doubt {
+            *widened += 1;
+            let reach = worst - doubt;
+            hits.clear();
+            self.codes.scan(coded, |slot, score| {
+                if score >= reach {
+                    self.rank(slot, query, wanted, hits);
+                }
+                reach.next_down()
+            });
         }
         Ok(hits)
     }
@@ -383,8 +382,16 @@ impl CodeRows {
         }
     }
 
-    /// Overwrites the row at `slot`.
-    pub(crate) fn clear(&mut self, slot: usize) {
+    /// Overwrites the row at `slot` and takes it off the end.
+    fn clear(&mut self, slot: usize) {
+        self.wipe(slot);
+        if slot + 1 == self.used {
+            self.used = slot;
+        }
+    }
+
+    /// Overwrites the row at `slot`, which then scores 0.
+    pub(crate) fn wipe(&mut self, slot: usize) {
         let (first, lane) = self.place(slot);
         let groups = self.groups;
         let chunk = &mut self.chunks[slot / CHUNK_ROWS];
@@ -392,9 +399,6 @@ impl CodeRows {
         for line in &mut chunk.lines[first..first + groups] {
             line.0[lane..lane + GROUP].zeroize();
             line.0[lane..lane + GROUP].fill(ZERO);
-        }
-        if slot + 1 == self.used {
-            self.used = slot;
         }
     }
 
