@@ -50,6 +50,44 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: &'static str,
     },
+    /// No more fits.
+    #[error("no more than {max} {what}: remove some first")]
+    Full {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// An embedding has another number of values than the rows it is compared with.
+    #[error("an embedding of {got} values does not fit rows of {wanted}: it comes from another model")]
+    OtherLength {
+        /// Values of a row.
+        wanted: usize,
+        /// Values given.
+        got: usize,
+    },
+    /// Rows of one model were offered to a gallery of another.
+    #[error("faces of model {got:?} cannot be compared with those of {wanted:?}: enrol them anew")]
+    OtherModel {
+        /// The gallery's model.
+        wanted: String,
+        /// The model of what was offered.
+        got: String,
+    },
+    /// A person cannot be enrolled, changed or forgotten so.
+    #[error("person {person:?}: {reason}")]
+    BadPerson {
+        /// The person.
+        person: String,
+        /// What is wrong and what would be right.
+        reason: &'static str,
+    },
+    /// A sealed gallery cannot be opened.
+    #[error("the sealed gallery cannot be opened: {reason}")]
+    BadVault {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// An option is outside its range.
     #[error("option {option}: {reason}")]
     BadOption {

@@ -2,6 +2,9 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "face")]
+#[path = "face/search_kernel.rs"]
+mod face_search_kernel;
 mod kernel;
 #[cfg(feature = "face")]
 mod net;

@@ -26,6 +26,18 @@ mod align;
 mod sface;
 mod yunet;
 
+pub mod compare;
+pub mod enrol;
+pub mod gallery;
+pub mod group;
+pub mod history;
+pub mod identify;
+pub mod liveness;
+pub mod quality;
+pub mod search;
+pub mod track;
+pub mod vault;
+
 pub use align::{CHIP_SIDE, FaceChip};
 pub use sface::SFace;
 pub use yunet::{YuNet, YuNetOptions};
