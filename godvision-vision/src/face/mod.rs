@@ -18,7 +18,12 @@
 //! # Ok::<(), godvision_vision::Error>(())
 //! ```
 //!
-//! **Never:** a decision who somebody is or what opens; a model fetched from anywhere; a face or its numbers in a log.
+//! Around them: [`quality`] says whether a face is shown well enough, [`track`] joins the faces of a film, [`gallery`]
+//! knows people ([`search`] finds the nearest, [`vault`] keeps it sealed), [`identify`] decides from several pictures,
+//! [`liveness`] tells a head from a photo, [`enrol`] makes a person's rows, [`compare`] checks a document, [`group`] and
+//! [`history`] remember strangers.
+//!
+//! **Never:** what opens; a model fetched from anywhere; a face or its numbers in a log.
 
 #![forbid(unsafe_code)]
 
@@ -41,6 +46,8 @@ pub mod vault;
 pub use align::{CHIP_SIDE, FaceChip};
 pub use sface::SFace;
 pub use yunet::{YuNet, YuNetOptions};
+
+use zeroize::Zeroize;
 
 use crate::colour::RgbView;
 use crate::error::Error;
@@ -94,7 +101,8 @@ pub trait FaceEmbedder: Send {
     fn model(&self) -> &str;
 }
 
-/// A face as numbers: a direction of length 1. Biometric data: it does not show itself in `Debug`.
+/// A face as numbers: a direction of length 1. Biometric data: it does not show itself in `Debug` and is overwritten when
+/// dropped.
 #[derive(Clone, PartialEq)]
 pub struct Embedding(Box<[f32]>);
 
@@ -128,6 +136,12 @@ impl Embedding {
         }
         let dot: f32 = self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum();
         Some(dot.clamp(-1.0, 1.0))
+    }
+}
+
+impl Drop for Embedding {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

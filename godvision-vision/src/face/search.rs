@@ -20,14 +20,12 @@ use std::collections::HashMap;
 
 use zeroize::Zeroize;
 
-use super::Embedding;
+use super::{EMBEDDING_MAX, EMBEDDING_MIN, Embedding};
 use crate::error::Error;
 use crate::face_search_kernel::{BLOCK_ROWS, GROUP, Level, Line, ZERO, score};
 
 /// Most rows of an index.
 pub const INDEX_ROWS_MAX: usize = 1_000_000;
-/// Most numbers of a row. Sums of this many products of bytes still fit exactly into an `f32`.
-pub const LENGTH_MAX: usize = 1024;
 /// Most rows that one search gives.
 pub const WANTED_MAX: usize = 256;
 /// Rows of one piece of memory: 160 KiB for embeddings of 128 numbers, large enough that a scan runs long, small enough
@@ -95,7 +93,7 @@ impl FaceIndex {
     /// An empty index for embeddings of `length` numbers.
     ///
     /// # Errors
-    /// [`Error::BadOption`] unless `length` is 1 to [`LENGTH_MAX`].
+    /// [`Error::BadOption`] unless an embedding can have that `length`.
     pub fn new(length: usize) -> Result<Self, Error> {
         let codes = CodeRows::new(length)?;
         Ok(Self { codes, exact: Vec::new(), keys: Vec::new(), slots: HashMap::new() })
@@ -332,8 +330,9 @@ impl std::fmt::Debug for CodeChunk {
 
 impl CodeRows {
     pub(crate) fn new(length: usize) -> Result<Self, Error> {
-        if !(1..=LENGTH_MAX).contains(&length) {
-            return Err(Error::BadOption { option: "length", reason: "rows have 1 to 1024 numbers" });
+        // Sums of 1024 products of bytes still fit exactly into an `f32`.
+        if !(EMBEDDING_MIN..=EMBEDDING_MAX).contains(&length) {
+            return Err(Error::BadOption { option: "length", reason: "rows have 16 to 1024 numbers" });
         }
         Ok(Self { length, groups: length.div_ceil(GROUP), chunks: Vec::new(), used: 0, residual: 0.0 })
     }
