@@ -31,7 +31,7 @@ fn face(who: u64, which: u64) -> Embedding {
 
 fn chip(shade: u8) -> FaceChip {
     let pixels: Vec<u8> = (0..CHIP_SIDE * CHIP_SIDE)
-        .flat_map(|i| [if (i % CHIP_SIDE / 4 + i / CHIP_SIDE / 4) % 2 == 0 { shade } else { 160 }; 3])
+        .flat_map(|i| [if (i % CHIP_SIDE / 4 + i / CHIP_SIDE / 4).is_multiple_of(2) { shade } else { 160 }; 3])
         .collect();
     FaceChip::from_pixels(&pixels).unwrap()
 }
