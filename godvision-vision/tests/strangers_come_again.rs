@@ -73,7 +73,7 @@ fn a_photo_finds_when_and_where() {
     let seen = |i: u64| Seen {
         at: Stamp::new(MonoTime::from_millis(i), WallTime::from_unix_seconds(i as i64)),
         camera: Name::new("gate").unwrap(),
-        crop: i,
+        sequence: i,
     };
     for i in 0..400 {
         history.add(&face(i % 40, i), seen(i)).unwrap();
@@ -81,10 +81,10 @@ fn a_photo_finds_when_and_where() {
     assert_eq!(history.len(), 300);
     let range = WallTime::from_unix_seconds(150)..WallTime::from_unix_seconds(350);
     let found = history.search(&face(7, 999), range.clone(), 10).unwrap();
-    let mut crops: Vec<u64> =
-        found.iter().filter(|(similarity, _)| *similarity > 0.5).map(|(_, seen)| seen.crop).collect();
-    crops.sort_unstable();
-    assert_eq!(crops, [167, 207, 247, 287, 327]);
+    let mut frames: Vec<u64> =
+        found.iter().filter(|(similarity, _)| *similarity > 0.5).map(|(_, seen)| seen.sequence).collect();
+    frames.sort_unstable();
+    assert_eq!(frames, [167, 207, 247, 287, 327]);
     assert_eq!(history.forget_like(&face(7, 999), 0.5).unwrap(), 7);
     assert_eq!(history.len(), 293);
     assert!(history.search(&face(7, 999), range, 1).unwrap()[0].0 < 0.5);

@@ -113,15 +113,24 @@ impl Strangers {
         self.groups.iter().map(|group| (group.id, group.faces))
     }
 
-    /// Takes a group out to make a person of it, with that person's consent.
+    /// The rows of a group, to make a person of it, with that person's consent.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] if there is no such group.
+    pub fn rows(&self, group: u64) -> Result<PersonRows, Error> {
+        let found = self.groups.iter().find(|it| it.id == group);
+        let found = found.ok_or(Error::BadOption { option: "group", reason: "is not here any more" })?;
+        PersonRows::new(&self.model, found.samples.clone())
+    }
+
+    /// Takes a group out. As [`Strangers::rows`], and the group is gone.
     ///
     /// # Errors
     /// [`Error::BadOption`] if there is no such group.
     pub fn take(&mut self, group: u64) -> Result<PersonRows, Error> {
-        let index = self.groups.iter().position(|it| it.id == group);
-        let index = index.ok_or(Error::BadOption { option: "group", reason: "is not here any more" })?;
-        let group = self.groups.remove(index);
-        PersonRows::new(&self.model, group.samples.clone())
+        let rows = self.rows(group)?;
+        self.forget(group);
+        Ok(rows)
     }
 
     /// Forgets a group; false if there is none.

@@ -2,7 +2,7 @@
 //!
 //! Only 8-bit rows are kept, so a similarity is good to about 0.01. The oldest makes room for the newest.
 //!
-//! **Never:** pictures (a crop has its number in the journal), names of people.
+//! **Never:** pictures (a journal has the crops), names of people.
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,8 @@ pub struct Seen {
     pub at: Stamp,
     /// By which camera.
     pub camera: Name,
-    /// The number under which its picture is kept.
-    pub crop: u64,
+    /// The frame's sequence, as its sighting has it: with the camera it finds the sighting and its crop in a journal.
+    pub sequence: u64,
 }
 
 /// The last faces seen.

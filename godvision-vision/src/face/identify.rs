@@ -94,7 +94,8 @@ pub enum Identity {
 }
 
 impl Identity {
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether both are the same person of the same list, or both nobody.
+    pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Person(a), Self::Person(b)) | (Self::Watched(a), Self::Watched(b)) => a.person == b.person,
             (Self::Stranger, Self::Stranger) => true,
@@ -108,7 +109,9 @@ impl Identity {
 pub struct Step {
     /// Somebody else is on the track now: start its liveness check anew.
     pub is_other: bool,
-    /// A decision to report: new, changed, or due again.
+    /// What the last pictures say, if enough of them agree.
+    pub decided: Option<Identity>,
+    /// That decision, if it is one to report: new, changed, or due again.
     pub report: Option<Identity>,
 }
 
@@ -159,7 +162,7 @@ impl Identifier {
         }
         state.votes.push_back(vote);
         let decided = self.decide(&state.votes);
-        let report = decided.filter(|decided| match &state.reported {
+        let report = decided.clone().filter(|decided| match &state.reported {
             Some((before, when)) => !before.is_same(decided) || at - *when >= self.options.again_after,
             None => true,
         });
@@ -171,7 +174,7 @@ impl Identifier {
             oldest.map(|index| self.states.swap_remove(index));
         }
         self.states.push(state);
-        Step { is_other, report }
+        Step { is_other, decided, report }
     }
 
     fn vote(&self, matches: &Matches) -> Vote {

@@ -21,7 +21,7 @@
 //! Around them: [`quality`] says whether a face is shown well enough, [`track`] joins the faces of a film, [`gallery`]
 //! knows people ([`search`] finds the nearest, [`vault`] keeps it sealed), [`identify`] decides from several pictures,
 //! [`liveness`] tells a head from a photo, [`enrol`] makes a person's rows, [`compare`] checks a document, [`group`] and
-//! [`history`] remember strangers.
+//! [`history`] remember strangers, [`memory`] holds all of that at once, and [`watch`] does it all to a camera's pictures.
 //!
 //! **Never:** what opens; a model fetched from anywhere; a face or its numbers in a log.
 
@@ -32,16 +32,20 @@ mod sface;
 mod yunet;
 
 pub mod compare;
+#[cfg(feature = "component")]
+pub mod component;
 pub mod enrol;
 pub mod gallery;
 pub mod group;
 pub mod history;
 pub mod identify;
 pub mod liveness;
+pub mod memory;
 pub mod quality;
 pub mod search;
 pub mod track;
 pub mod vault;
+pub mod watch;
 
 pub use align::{CHIP_SIDE, FaceChip};
 pub use sface::SFace;

@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::{CHIP_SIDE, Embedding, FaceChip, FaceEmbedder};
 use crate::colour::RgbView;
 use crate::error::Error;
@@ -18,9 +20,13 @@ use crate::net::{After, Kind, Level, Network, Runner, Tensor};
 /// The weights in the crate.
 const WEIGHTS: &[u8] = include_bytes!("../../weights/sface.gvw");
 
-/// Makes embeddings with SFace. Holds 25 MB of weights and working memory: one value serves all cameras of a thread.
+/// The model of these weights.
+const MODEL: &str = "sface-2021dec-int8";
+
+/// Makes embeddings with SFace. Holds 25 MB of weights, which clones share, and some megabytes of working memory.
 pub struct SFace {
-    network: Network,
+    model: String,
+    network: Arc<Network>,
     runner: Runner,
     a: Tensor,
     b: Tensor,
@@ -33,18 +39,33 @@ impl SFace {
     /// # Errors
     /// [`Error::BadWeights`], only if the crate was built with a changed file.
     pub fn new() -> Result<Self, Error> {
-        Self::with_weights(WEIGHTS)
+        Ok(Self { model: MODEL.to_owned(), ..Self::with_weights(WEIGHTS)? })
     }
 
-    /// An embedder with other weights of the same network, in the format of `weights/rebuild.py`.
+    /// An embedder with other weights of the same network, in the format of `weights/rebuild.py`. Its model is named for
+    /// a checksum of the file, since its numbers cannot be compared with those of other weights.
     ///
     /// # Errors
     /// [`Error::BadWeights`] if the file cannot be run.
     pub fn with_weights(file: &[u8]) -> Result<Self, Error> {
         let network = Network::parse(file)?;
         network.expect(&layers())?;
+        // FNV-1a: tells files apart, guards against nothing.
+        let mix = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let model = format!("sface-{:016x}", file.iter().fold(0xcbf2_9ce4_8422_2325, mix));
+        Ok(Self::of(model, Arc::new(network)))
+    }
+
+    fn of(model: String, network: Arc<Network>) -> Self {
         let runner = Runner::new(Level::detect());
-        Ok(Self { network, runner, a: Tensor::default(), b: Tensor::default(), values: Vec::new() })
+        Self { model, network, runner, a: Tensor::default(), b: Tensor::default(), values: Vec::new() }
+    }
+}
+
+/// Another one for another thread, with the same weights in the same memory.
+impl Clone for SFace {
+    fn clone(&self) -> Self {
+        Self::of(self.model.clone(), Arc::clone(&self.network))
     }
 }
 
@@ -55,7 +76,7 @@ impl FaceEmbedder for SFace {
     /// [`Error::BadEmbedding`] if all come out as 0, which no real weights do.
     fn embed(&mut self, chip: &FaceChip) -> Result<Embedding, Error> {
         let picture = RgbView::new(chip.pixels(), CHIP_SIDE, CHIP_SIDE, CHIP_SIDE * 3)?;
-        let Self { network, runner, a, b, values } = self;
+        let Self { network, runner, a, b, values, .. } = self;
         for layer in &network.layers {
             match layer.kind {
                 Kind::Stem => runner.stem(network, layer, picture, [CHIP_SIDE; 2], b),
@@ -72,7 +93,7 @@ impl FaceEmbedder for SFace {
     }
 
     fn model(&self) -> &str {
-        "sface-2021dec-int8"
+        &self.model
     }
 }
 

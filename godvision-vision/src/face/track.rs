@@ -92,6 +92,11 @@ impl FaceTracker {
         given
     }
 
+    /// A tracker without tracks that goes on counting: after a pause, or in another scene.
+    pub fn anew(&self) -> Self {
+        Self { coast: self.coast, tracks: Vec::new(), next: self.next }
+    }
+
     /// The tracks that live.
     pub fn tracks(&self) -> &[Track] {
         &self.tracks
