@@ -50,6 +50,44 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: &'static str,
     },
+    /// No more fits.
+    #[error("no more than {max} {what}: remove some first")]
+    Full {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// An embedding has another number of values than the rows it is compared with.
+    #[error("an embedding of {got} values does not fit rows of {wanted}: it comes from another model")]
+    OtherLength {
+        /// Values of a row.
+        wanted: usize,
+        /// Values given.
+        got: usize,
+    },
+    /// Rows of one model were offered to a gallery of another.
+    #[error("faces of model {got:?} cannot be compared with those of {wanted:?}: enrol them anew")]
+    OtherModel {
+        /// The gallery's model.
+        wanted: String,
+        /// The model of what was offered.
+        got: String,
+    },
+    /// A person cannot be enrolled, changed or forgotten so.
+    #[error("person {person:?}: {reason}")]
+    BadPerson {
+        /// The person.
+        person: String,
+        /// What is wrong and what would be right.
+        reason: &'static str,
+    },
+    /// A sealed gallery cannot be opened.
+    #[error("the sealed gallery cannot be opened: {reason}")]
+    BadVault {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// An option is outside its range.
     #[error("option {option}: {reason}")]
     BadOption {
@@ -73,6 +111,28 @@ pub enum Error {
         model: String,
         /// What went wrong.
         reason: String,
+    },
+    /// The five points of a face cannot be turned upright.
+    #[error("this is no face to cut out: {reason}")]
+    BadFace {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// These numbers are no embedding.
+    #[error("{length} numbers are no embedding: {reason}")]
+    BadEmbedding {
+        /// How many there are.
+        length: usize,
+        /// What would be right.
+        reason: &'static str,
+    },
+    /// A file of weights is cut off, of another version, or not a network that can be run.
+    #[error("weights, byte {offset}: {reason}")]
+    BadWeights {
+        /// Where in the file, bytes from its start.
+        offset: usize,
+        /// What is wrong.
+        reason: &'static str,
     },
 }
 

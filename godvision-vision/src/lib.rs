@@ -2,11 +2,18 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "face")]
+#[path = "face/search_kernel.rs"]
+mod face_search_kernel;
 mod kernel;
+#[cfg(feature = "face")]
+mod net;
 
 pub mod colour;
 #[cfg(feature = "crop")]
 pub mod crop;
+#[cfg(feature = "face")]
+pub mod face;
 pub mod motion;
 #[cfg(feature = "onnx")]
 pub mod onnx;

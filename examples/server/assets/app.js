@@ -23,35 +23,51 @@ class Moment extends HTMLElement {
     const show = this.getAttribute('show');
     const clock = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
     const day = isToday && show !== 'exact' ? {} : { day: 'numeric', month: 'short' };
-    this.shadow.textContent = at.toLocaleString(undefined, show === 'time' && isToday ? clock : { ...day, ...clock });
+    const date = { day: 'numeric', month: 'short', year: 'numeric' };
+    if (show === 'day') this.shadow.textContent = at.toLocaleDateString(undefined, date);
+    else this.shadow.textContent = at.toLocaleString(undefined, show === 'time' && isToday ? clock : { ...day, ...clock });
   }
 }
 customElements.define('gv-time', Moment);
 
-/** Shows a message for a moment. */
-export function toast(text, isBad = false) {
+/** Shows a message for a moment, with a button that does `action.act` if there is one. */
+export function toast(text, isBad = false, action = undefined) {
   const message = document.createElement('div');
   message.className = isBad ? 'toast bad' : 'toast';
   message.textContent = text;
+  if (action) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = action.title;
+    button.addEventListener('click', () => { message.remove(); action.act(); });
+    message.append(' ', button);
+  }
   document.getElementById('toasts')?.append(message);
-  setTimeout(() => message.remove(), isBad ? 8000 : 4000);
+  setTimeout(() => message.remove(), isBad || action ? 8000 : 4000);
 }
 
-/** Calls the API. Returns its answer; throws an Error whose message can be shown. */
-export async function call(method, url, content) {
+/**
+ * Calls the API. Returns its answer; throws an Error whose message can be shown and whose `code` is the API's. `content` is
+ * sent as JSON, or as it is if `type` says what it is.
+ */
+export async function call(method, url, content, type = undefined) {
   let response;
   try {
     response = await fetch(url, {
       method,
-      headers: content === undefined ? {} : { 'content-type': 'application/json' },
-      body: content === undefined ? undefined : JSON.stringify(content),
+      headers: content === undefined ? {} : { 'content-type': type ?? 'application/json' },
+      body: content === undefined || type ? content : JSON.stringify(content),
     });
   } catch {
     throw new Error(body.lost);
   }
   if (response.status === 401) location.reload();
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
-  if (!response.ok) throw new Error(answer?.error?.message ?? `${response.status} ${response.statusText}`);
+  if (!response.ok) {
+    const error = new Error(answer?.error?.message ?? `${response.status} ${response.statusText}`);
+    error.code = answer?.error?.code;
+    throw error;
+  }
   return answer;
 }
 

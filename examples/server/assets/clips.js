@@ -62,9 +62,8 @@ function watch() {
 watch();
 document.addEventListener('gv-list', watch);
 
-list.addEventListener('click', (event) => {
-  const stage = event.target.closest('.play')?.closest('.stage');
-  if (!stage) return;
+/** Plays a clip, from `seconds` after its beginning. */
+function play(stage, seconds = 0) {
   for (const other of list.querySelectorAll('.playing video')) other.pause();
   stage.querySelector('.problem')?.remove();
   stage.querySelector('video')?.remove();
@@ -72,9 +71,22 @@ list.addEventListener('click', (event) => {
   video.controls = true;
   video.playsInline = true;
   video.autoplay = true;
-  video.src = stage.dataset.video;
+  video.src = seconds > 0 ? `${stage.dataset.video}#t=${seconds}` : stage.dataset.video;
   video.addEventListener('error', () => broken(stage));
   stage.classList.add('playing');
   stage.prepend(video);
   video.focus();
+}
+
+list.addEventListener('click', (event) => {
+  const stage = event.target.closest('.play')?.closest('.stage');
+  if (stage) play(stage);
 });
+
+// A sighting leads to the moment in its clip.
+const moment = /^#at=(\d{1,6})$/.exec(location.hash);
+const first = list.querySelector('.stage[data-video]');
+if (moment && first) {
+  play(first, Number(moment[1]));
+  history.replaceState(null, '', location.pathname + location.search);
+}

@@ -31,6 +31,7 @@ const WORDS = {
     fullscreen: 'Full screen', marks: 'Show what moves', unmarks: 'Hide what moves', label: 'Live view of {0}',
     states: { connecting: 'connecting', stalled: 'no pictures are coming', backing_off: 'lost, waiting to reconnect',
       needs_attention: 'needs attention', stopped: 'switched off', online: 'online' },
+    rests: { left: 'left {0} ago', taken: 'taken {0} ago', unsure: 'left or taken {0} ago' },
   },
   ru: {
     connecting: 'Соединение…', waiting: 'Ждём камеру…', live: 'Прямой эфир', paused: 'Пауза',
@@ -42,6 +43,7 @@ const WORDS = {
     fullscreen: 'На весь экран', marks: 'Показать движение', unmarks: 'Скрыть движение', label: 'Прямой эфир: {0}',
     states: { connecting: 'соединение', stalled: 'картинки не приходят', backing_off: 'потеряна, ждём повтора',
       needs_attention: 'нужно вмешательство', stopped: 'выключена', online: 'в сети' },
+    rests: { left: 'оставлено {0} назад', taken: 'взято {0} назад', unsure: 'изменилось {0} назад' },
   },
 };
 
@@ -76,6 +78,8 @@ const ACK_EVERY = 8, ACK_LATEST_MS = 200;
 
 /** Reports of motion come several times a second while it lasts; a box that is not renewed for so long is not believed. */
 const BOX_LASTS_MS = 1500;
+/** Things at rest are reported every 10 s; their ages are written anew more often. */
+const REST_LASTS_MS = 60_000, REST_AGE_EVERY_MS = 2000;
 
 const unixMs = () => performance.timeOrigin + performance.now();
 const fill = (text, value) => text.replace('{0}', value);
@@ -421,6 +425,7 @@ class GvPlayer extends HTMLElement {
   #onScreen = true;
   #clock;
   #motion;
+  #rests;
   #offsetMs = Infinity;
   #stats = { fragments: 0, bytes: 0, dropped: 0, skipped: 0, pictures: 0, late: 0, motions: 0, waits: 0, jumps: 0, connects: 0, rate: 1,
     firstPictureMs: undefined };
@@ -629,6 +634,7 @@ class GvPlayer extends HTMLElement {
       socket.close();
     }
     this.#motion = undefined;
+    this.#rests = undefined;
     if (this.#built) this.#boxes();
     this.#retire();
   }
@@ -730,6 +736,10 @@ class GvPlayer extends HTMLElement {
         this.#timers.boxes = setTimeout(() => this.#boxes(), Math.max(0, Math.min(early, BOX_LASTS_MS)));
         return undefined;
       }
+      case 'rests':
+        this.#rests = { things: message.things, heardAt: performance.now() };
+        this.#boxes();
+        return undefined;
       case 'refused':
         this.#retries = Math.max(this.#retries, 4);
         return this.#say('refused', message.detail);
@@ -825,13 +835,38 @@ class GvPlayer extends HTMLElement {
     const age = performance.now() - (this.#motion?.heardAt ?? -Infinity);
     const regions = this.hasAttribute('marks') && this.#socket && age < BOX_LASTS_MS ? this.#motion.regions : [];
     this.marks.setAttribute('viewBox', `0 0 ${width} ${height}`);
-    this.marks.replaceChildren(...regions.map(([left, top, right, bottom]) => {
+    const drawn = ([left, top, right, bottom]) => {
       const box = document.createElementNS(space, 'rect');
       const place = { x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height };
       for (const [name, value] of Object.entries(place)) box.setAttribute(name, value / 1000);
       return box;
-    }));
-    if (regions.length) this.#timers.stale = setTimeout(() => this.#boxes(), BOX_LASTS_MS);
+    };
+    // What was left or taken is drawn whether or not what moves is: it is an alarm.
+    const isHeard = this.#socket && performance.now() - (this.#rests?.heardAt ?? -Infinity) < REST_LASTS_MS;
+    const rests = isHeard ? this.#rests.things.map((thing) => this.#rest(thing, drawn(thing.region))) : [];
+    this.marks.replaceChildren(...regions.map(drawn), ...rests);
+    const next = regions.length ? BOX_LASTS_MS : REST_AGE_EVERY_MS;
+    if (regions.length || rests.length) this.#timers.stale = setTimeout(() => this.#boxes(), next);
+  }
+
+  /** A thing that rests, with its age written at its place. */
+  #rest({ kind, since_ms: since, region: [left, top, right] }, box) {
+    const { width = 16, height = 9 } = this.format ?? {};
+    const seconds = Math.max(0, Math.round((unixMs() + (Number.isFinite(this.#offsetMs) ? -this.#offsetMs : 0) - since) / 1000));
+    const age = seconds < 60 ? `${seconds} s` : seconds < 3600 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
+    const group = document.createElementNS(space, 'g');
+    const text = document.createElementNS(space, 'text');
+    const size = Math.max(height / 24, 1);
+    group.setAttribute('class', 'rest');
+    // At the right edge the words go to the left.
+    const isRight = left > 700;
+    text.setAttribute('x', (isRight ? right : left) * width / 1000);
+    text.setAttribute('text-anchor', isRight ? 'end' : 'start');
+    text.setAttribute('y', Math.max(top * height / 1000 - size * 0.3, size));
+    text.setAttribute('font-size', size);
+    text.textContent = fill(this.#words.rests[kind] ?? kind, age);
+    group.append(box, text);
+    return group;
   }
 
   #picture(element) {

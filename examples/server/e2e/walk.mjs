@@ -11,8 +11,9 @@ const [url = process.env.GODVISION_URL, password = process.env.GODVISION_ADMIN_P
 if (!url || !password) throw new Error('usage: node walk.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
 const user = process.env.GODVISION_USER ?? 'admin';
 
-// A wrong password is answered 401, which the browser writes to its console. Nothing else may be there.
-const expected = [/status of 401 .*\/login/];
+// A wrong password is answered 401 and a plate that is none 400, which the browser writes to its console. Nothing else may
+// be there.
+const expected = [/status of 401 .*\/login/, /status of 400 .*\/plates\//];
 const { page, problems, close } = await browser({ expected });
 if (folder) mkdirSync(folder, { recursive: true });
 let shots = 0;
@@ -82,7 +83,7 @@ try {
   await until(() => page.evaluate(() => document.querySelector('gv-player').state === 'live'), 'and goes on with it');
   console.log('  ok  a view is paused and resumed by the keyboard');
   for (const button of await page.locator('gv-player button.gv-player-marks').all()) await button.click();
-  const boxes = () => page.evaluate(() => [...document.querySelectorAll('.gv-player-boxes rect')].map((box) => {
+  const boxes = () => page.evaluate(() => [...document.querySelectorAll('.gv-player-boxes > rect')].map((box) => {
     const { width, height } = box.ownerSVGElement.viewBox.baseVal;
     return ['x', 'y', 'width', 'height'].map((name, at) => box.getAttribute(name) / (at % 2 ? height : width));
   }));
@@ -90,7 +91,7 @@ try {
   check(drawn.every(([x, y, w, h]) => x >= 0 && y >= 0 && w > 0 && h > 0 && x + w <= 1.001 && y + h <= 1.001), 'boxes lie in the picture');
   await shot('cameras-boxes');
   await page.locator('gv-player button.gv-player-marks').first().click();
-  check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-boxes rect')), 'the boxes are hidden again');
+  check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-boxes > rect')), 'the boxes are hidden again');
   console.log(`  ok  what moves is boxed (${drawn.length}), and hidden again`);
 
   await page.locator('button[data-zones]').first().click();
@@ -119,7 +120,22 @@ try {
   await page.locator('.gv-player-zones').first().waitFor({ state: 'detached' });
   console.log('  ok  a zone is drawn, saved, undone and removed');
 
-  for (const what of ['detection', 'archive']) {
+  // The demo leaves nothing behind, so a report of something left is put between the server and the page.
+  const second = await page.context().newPage();
+  let socket;
+  await second.routeWebSocket(/\/live$/, (it) => { socket = it; it.connectToServer(); });
+  await second.goto(`${url}/cameras`);
+  await until(() => second.evaluate(() => document.querySelector('gv-player').state === 'live'), 'a second view is live', 15_000);
+  const left = { thing: 1, kind: 'left', since_ms: Date.now() - 185_000, region: [250, 700, 330, 880] };
+  socket.send(JSON.stringify({ type: 'rests', things: [left] }));
+  const note = await until(() => second.evaluate(() => document.querySelector('.gv-player-boxes .rest text')?.textContent), 'what was left is drawn');
+  check(note.includes('3 min'), `with its age: ${note}`);
+  if (folder) await second.screenshot({ path: join(folder, 'rest.png') });
+  socket.send(JSON.stringify({ type: 'rests', things: [] }));
+  await until(() => second.evaluate(() => !document.querySelector('.gv-player-boxes .rest')), 'it is gone once it is over');
+  await second.close();
+
+  for (const what of ['detection', 'archive', 'qr']) {
     const button = page.locator(`.switch[data-put$="/${what}"]`).first();
     const path = await button.getAttribute('data-put');
     const says = async () => (await (await page.request.get(`${url}/api/v1/cameras`)).text());
@@ -135,6 +151,10 @@ try {
     await again.click();
     await until(async () => await again.getAttribute('aria-checked') === was && !await again.getAttribute('data-busy'), `${what} is switched back`);
   }
+
+  const plates = page.locator('.switch[data-put$="/plates"]').first();
+  const why = await page.locator('.missing').first().innerText().catch(() => '');
+  check(await plates.isDisabled() === why.includes('fetch.py'), `number plates are switched, or the page says what is missing: ${why}`);
 
   console.log('clips');
   await page.click('nav.tabs a[href="/clips"]');
@@ -155,6 +175,73 @@ try {
   await shot('clips');
   const { clips } = { clips: await (await page.request.get(`${url}/api/v1/clips`)).json() };
   check(JSON.stringify(clips).includes('archived') || JSON.stringify(clips).includes('waiting'), 'the API lists it with its archive state');
+
+  console.log('sightings');
+  await page.click('nav.tabs a[href="/sightings"]');
+  await until(async () => await page.locator('.sighting').count() > 0, 'a code that was shown is kept', 90_000);
+  const crop = page.locator('.sighting .crop img').first();
+  await until(() => crop.evaluate((img) => img.complete && img.naturalWidth > 40), 'with its picture');
+  check((await page.locator('.sighting h2').first().innerText()) === 'QR code', 'it says what it is, not what it says');
+  await until(async () => await page.locator('.sighting .acts a').count() > 0, 'its clip is linked', 60_000);
+  await shot('sightings');
+  const seen = await page.locator('.sighting').count();
+  await page.selectOption('select[name=kind]', 'plate');
+  await shown('#no-sightings');
+  await page.goto(`${url}/sightings?kind=qr`);
+  check(await page.locator('.sighting').count() >= seen, 'they are filtered by what they are');
+  await page.locator('.sighting .acts a').last().click();
+  await page.waitForURL('**/clips?*');
+  const shownMoment = page.locator('.clip video').first();
+  await until(() => shownMoment.evaluate((video) => video.readyState >= 2 && (video.currentTime > 0 || video.ended)), 'the link plays the moment in its clip', 15_000);
+  check(await page.locator('.clip').count() === 1, 'and only that clip is listed');
+  await shot('sighting-in-its-clip');
+  await page.goto(`${url}/sightings`);
+  const doomed = await page.locator('.sighting').last().getAttribute('id');
+  await page.locator(`[id="${doomed}"] [data-delete]`).click();
+  await shown('#confirm[open]');
+  await page.click('#confirm button[value=cancel]');
+  check(await page.locator(`[id="${doomed}"]`).count() === 1, 'deleting asks first');
+  await page.locator(`[id="${doomed}"] [data-delete]`).click();
+  await page.click('#confirm button[value=delete]');
+  await page.locator(`[id="${doomed}"]`).waitFor({ state: 'detached' });
+  const gone = await page.request.get(`${url}/api/v1/sightings/${doomed.split(':')[1]}/crop`);
+  check(gone.status() === 404, 'a deleted sighting and its picture are gone');
+
+  console.log('plates');
+  await page.click('nav.tabs a[href="/plates"]');
+  await shown('#no-plates');
+  await page.click('#add');
+  await page.fill('#plate-dialog input[name=plate]', 'Ж1');
+  await page.fill('#plate-dialog input[name=owner]', 'Ada Lovelace');
+  await page.click('#plate-dialog .primary');
+  await shown('#plate-dialog .problem[data-for=plate]');
+  check(await page.locator('#plate-dialog .problem[data-for=plate]').innerText(), 'what is no plate is told at its field');
+  await shot('plate-refused');
+  await page.fill('#plate-dialog input[name=plate]', 'а123вс 77');
+  await page.fill('#plate-dialog input[name=note]', 'blue, the second car');
+  await page.fill('#plate-dialog input[name=to]', '2031-12-31');
+  await page.click('#plate-dialog .primary');
+  await shown('tr[data-plate=A123BC77]');
+  check(true, 'a plate in Cyrillic is on the list in Latin');
+  await page.click('tr[data-plate=A123BC77] button[name=edit]');
+  check(await page.inputValue('#plate-dialog input[name=to]') === '2031-12-31', 'its last day comes back as it was typed');
+  await page.selectOption('#plate-dialog select[name=standing]', 'watch');
+  await page.click('#plate-dialog .primary');
+  await shown('tr[data-plate=A123BC77][data-standing=watch]');
+  const list = 'plate;owner;note;standing\nм001мм99;Mallory;;watch\nB-AB 1234;Bob;visitor;allow\n';
+  await page.setInputFiles('#import', { name: 'plates.csv', mimeType: 'text/csv', buffer: Buffer.from(list) });
+  await shown('tr[data-plate=BAB1234]');
+  check(await page.locator('tr[data-plate]').count() === 3, 'a file is imported');
+  await shot('plates');
+  await page.click('tr[data-plate=BAB1234] button[name=delete]');
+  await page.locator('tr[data-plate=BAB1234]').waitFor({ state: 'hidden' });
+  await shot('plate-deleted');
+  await page.click('.toast button');
+  await page.locator('tr[data-plate=BAB1234]').waitFor({ state: 'visible' });
+  await page.goto(`${url}/plates?search=${encodeURIComponent('м001')}`);
+  check(await page.locator('tr[data-plate]').count() === 1, 'a delete is undone; a search in Cyrillic finds it');
+  const back = await page.request.get(`${url}/plates.csv`);
+  check(back.ok() && (await back.text()).includes('BAB1234'), 'the list can be exported');
 
   console.log('doors');
   await page.click('nav.tabs a[href="/doors"]');
@@ -179,6 +266,8 @@ try {
   await shown('.entry');
   const services = [...new Set(await page.locator('.entry .service').allInnerTexts())];
   check(services.length > 1, `it has entries of ${services.join(', ')}`);
+  const pictured = page.locator('.entry .seen img').first();
+  await until(() => pictured.evaluate((img) => img.complete && img.naturalWidth > 40), 'a sighting has its picture beside its line', 60_000);
   await shot('journal');
   const one = services.find((service) => service !== 'web') ?? services[0];
   await page.locator('.entry .service', { hasText: one }).first().click();
@@ -194,7 +283,7 @@ try {
 
   console.log('small screen');
   await page.setViewportSize({ width: 390, height: 780 });
-  for (const name of ['cameras', 'clips', 'doors', 'journal']) {
+  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'doors', 'journal']) {
     await page.goto(`${url}/${name}`);
     await sleep(name === 'cameras' ? 1500 : 300);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -69,6 +69,10 @@ pub struct Demo {
     /// Where to keep the demo's data; a temporary folder if not given.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The folder with the models that are too large for the program (number plates); models in the data folder if not
+    /// given.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
 }
 
 /// Arguments of `run`.
@@ -91,6 +95,9 @@ pub struct Run {
     /// May be file:PATH or env:VARIABLE. Fills an empty data folder; without it clips are kept in DIR/archive.
     #[arg(long, value_name = "FTP_URL")]
     pub archive: Option<TextArgument>,
+    /// The folder with the models that are too large for the program (number plates); DIR/models if not given.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
     /// Browsers reach the server over TLS (a proxy in front): cookies are then marked as secure.
     #[arg(long)]
     pub behind_tls: bool,

@@ -14,3 +14,4 @@ pub mod wiring;
 pub mod board;
 pub mod metrics;
 pub mod persons;
+pub mod sightings;

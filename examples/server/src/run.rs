@@ -50,7 +50,7 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         Err(errors) => return Ok(refuse(&path, &errors.0)),
     };
     let passes = PassVerifier::default().with(persons::pass_key(&store).await?.public());
-    let parts = Parts::open(&options.data, store, passes).await?;
+    let parts = Parts::open(&options.data, options.models.as_deref(), store, passes).await?;
     let wiring = match Wiring::start(parts, &document).await {
         Ok(wiring) => wiring,
         Err(error) => match error.downcast::<godvision_core::site::SiteErrors>() {

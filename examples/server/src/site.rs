@@ -23,7 +23,7 @@ pub const PERSONS_FILE: &str = "persons.toml";
 /// The name under which the archive's address is kept in the secret store.
 pub const ARCHIVE_SECRET: &str = "archive";
 
-/// The components that every site has: the live view, the board, the archiver.
+/// The components that every site has: the live view, the board, the sightings.
 ///
 /// # Errors
 /// Never for the constants in it.
@@ -31,6 +31,7 @@ pub fn base(site: &str) -> anyhow::Result<SiteDocument> {
     let mut document = SiteDocument::new(Name::new(site)?);
     add(&mut document, "live", "live", Params::new())?;
     add(&mut document, "board", "board", Params::new())?;
+    add(&mut document, "sightings", "sightings", Params::new())?;
     Ok(document)
 }
 
@@ -60,6 +61,9 @@ pub fn add_camera(document: &mut SiteDocument, name: &str, secret: &str) -> anyh
         (format!("{name}#pictures"), format!("motion/{name}#pictures")),
         (format!("motion/{name}#motion"), format!("recorder/{name}#motion")),
         (format!("motion/{name}#motion"), "live#motion".to_owned()),
+        (format!("motion/{name}#rest"), "live#rests".to_owned()),
+        (format!("motion/{name}#rest"), "board#rests".to_owned()),
+        (format!("motion/{name}#tamper"), "board#tampers".to_owned()),
     ] {
         document.link(&from, &to)?;
     }
@@ -108,6 +112,92 @@ pub fn with_params(text: &str, component: &Name, set: &[(&str, toml_edit::Value)
     Ok(document.to_string())
 }
 
+/// A site document's text that is being edited: what is not touched stays as the owner wrote it.
+pub struct Draft(toml_edit::DocumentMut);
+
+impl Draft {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// If it is no TOML.
+    pub fn read(text: &str) -> anyhow::Result<Self> {
+        Ok(Self(text.parse().context("the site document is no TOML any more")?))
+    }
+
+    fn tables(&mut self, key: &str) -> anyhow::Result<&mut toml_edit::ArrayOfTables> {
+        let tables = self.0.entry(key).or_insert(toml_edit::Item::ArrayOfTables(toml_edit::ArrayOfTables::new()));
+        let tables = tables.as_array_of_tables_mut();
+        tables.with_context(|| format!("write each {key} of the site document as [[{key}]] to have it edited here"))
+    }
+
+    fn component(&mut self, name: &Name) -> anyhow::Result<Option<&mut toml_edit::Table>> {
+        let is_it = |entry: &&mut toml_edit::Table| entry.get("name").and_then(|it| it.as_str()) == Some(name.as_str());
+        Ok(self.tables("component")?.iter_mut().find(is_it))
+    }
+
+    /// Adds a component at the end of the components.
+    ///
+    /// # Errors
+    /// If there is one of that name, or the document writes components in another form.
+    pub fn add(&mut self, name: &Name, unit: &str, params: &[(&str, toml_edit::Value)]) -> anyhow::Result<()> {
+        anyhow::ensure!(self.component(name)?.is_none(), "the site document has a component {name} of another unit");
+        let mut entry = toml_edit::Table::new();
+        entry.insert("name", toml_edit::value(name.as_str()));
+        entry.insert("unit", toml_edit::value(unit));
+        if !params.is_empty() {
+            let params = params.iter().map(|(key, value)| (*key, value.clone()));
+            entry.insert("params", toml_edit::value(toml_edit::InlineTable::from_iter(params)));
+        }
+        push(self.tables("component")?, entry);
+        Ok(())
+    }
+
+    /// Switches a component on or off.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn enable(&mut self, name: &Name, is_on: bool) -> anyhow::Result<()> {
+        let entry = self.component(name)?;
+        let entry = entry.with_context(|| format!("the site document has no component {name}"))?;
+        if is_on {
+            entry.remove("enabled");
+        } else {
+            entry.insert("enabled", toml_edit::value(false));
+        }
+        Ok(())
+    }
+
+    /// Links two ports, if they are not yet.
+    ///
+    /// # Errors
+    /// If the document writes links in another form.
+    pub fn link(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        let links = self.tables("link")?;
+        let text = |link: &toml_edit::Table, key| link.get(key).and_then(|it| it.as_str()).map(str::to_owned);
+        let is_there = |link: &toml_edit::Table| {
+            text(link, "from").as_deref() == Some(from) && text(link, "to").as_deref() == Some(to)
+        };
+        if !links.iter().any(is_there) {
+            let mut entry = toml_edit::Table::new();
+            entry.insert("from", toml_edit::value(from));
+            entry.insert("to", toml_edit::value(to));
+            push(links, entry);
+        }
+        Ok(())
+    }
+
+    /// The text as it is now.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// At the end of its kind, a blank line before it.
+fn push(tables: &mut toml_edit::ArrayOfTables, mut entry: toml_edit::Table) {
+    entry.decor_mut().set_prefix("\n");
+    tables.push(entry);
+}
+
 /// Writes a document so that a crash leaves the old one or the new one.
 ///
 /// # Errors
@@ -150,5 +240,33 @@ mod tests {
         assert_eq!(document.components[0].params.texts("zones"), ["a: 0,0 9,0 0,9"]);
         assert!(edit("motion/none", text).unwrap_err().to_string().contains("motion/none"));
         assert!(edit("live", "version =").is_err());
+    }
+
+    #[test]
+    fn a_draft_adds_switches_and_links_and_keeps_the_rest() {
+        let text = "# mine\nversion = 1\nsite = \"home\"\n\n[[component]]\nname = \"yard\" # the yard\nunit = \"live\"\n\n\
+                    [[link]] # kept\nfrom = \"a#b\"\nto = \"c#d\"\n";
+        let qr = Name::new("qr/yard").unwrap();
+        let mut draft = Draft::read(text).unwrap();
+        draft.add(&qr, "qr", &[("motion_wakes", true.into())]).unwrap();
+        assert!(draft.add(&qr, "qr", &[]).is_err());
+        for _ in 0..2 {
+            draft.link("yard#pictures", "qr/yard#pictures").unwrap();
+            draft.link("a#b", "c#d").unwrap();
+        }
+        draft.enable(&qr, false).unwrap();
+        let off = draft.text();
+        let document = SiteDocument::parse(&off).unwrap();
+        assert!(off.contains("# mine") && off.contains("# the yard") && off.contains("# kept"), "{off}");
+        assert_eq!((document.components.len(), document.links.len()), (2, 2));
+        assert!(!document.components[1].enabled && document.components[1].params.flag("motion_wakes"));
+        draft.enable(&qr, true).unwrap();
+        assert!(SiteDocument::parse(&draft.text()).unwrap().components[1].enabled);
+        assert!(draft.enable(&Name::new("none").unwrap(), true).is_err());
+        let mut empty = Draft::read("version = 1\nsite = \"home\"\n").unwrap();
+        empty.link("a#b", "c#d").unwrap();
+        assert_eq!(SiteDocument::parse(&empty.text()).unwrap().links.len(), 1);
+        let mut inline = Draft::read("link = [{ from = \"a#b\", to = \"c#d\" }]").unwrap();
+        assert!(inline.link("e#f", "g#h").unwrap_err().to_string().contains("[[link]]"));
     }
 }

@@ -36,20 +36,27 @@ use godvision_ftp::io::spool::{Spool, SpoolEvent, SpoolOptions};
 use godvision_ftp::recorder::{ArchiverUnit, RecordSwitches, RecorderUnit, journal_entry};
 use godvision_ftp::spool::ClipId;
 use godvision_rtsp::CameraUnit;
+use godvision_vision::plate::component::PlateUnit;
+use godvision_vision::plate::{FETCH_COMMAND, RECOGNISER_FILE};
 use godvision_vision::sensors::{MotionUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
 use crate::persons;
-use crate::site::{self, ARCHIVE_SECRET, PERSONS_FILE, RULES_FILE, SITE_FILE};
+use crate::sightings::SightingsUnit;
+use crate::site::{self, ARCHIVE_SECRET, Draft, PERSONS_FILE, RULES_FILE, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
-use crate::web::system::{Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError, Watching};
+use crate::web::system::{
+    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError, Watching,
+};
 
 /// The folder of clips that are not yet archived, in the data folder.
 const SPOOL_FOLDER: &str = "spool";
 /// The default archive, in the data folder.
 const ARCHIVE_FOLDER: &str = "archive";
+/// Models that are too large for the program, in the data folder unless another folder is named.
+const MODELS_FOLDER: &str = "models";
 /// The count of used passes, in the data folder.
 const SPENT_FILE: &str = "spent.log";
 
@@ -78,13 +85,20 @@ impl Shared {
 }
 
 /// All units, and the doors that theirs will make.
-fn registry(shared: &Shared, spent: Arc<dyn SpentStore>, archive: Arc<dyn Archive>) -> (Registry, Doors) {
+fn registry(
+    shared: &Shared,
+    store: Option<&Store>,
+    spent: Arc<dyn SpentStore>,
+    archive: Arc<dyn Archive>,
+) -> (Registry, Doors) {
     let doors_unit = DoorUnit::new(shared.access.clone(), spent, RelayRegistry::standard(Arc::clone(&shared.clock)));
     let doors = doors_unit.doors();
     let registry = Registry::new()
         .with(CameraUnit::default())
         .with(MotionUnit::default())
         .with(QrUnit::default())
+        .with(PlateUnit::default())
+        .with(SightingsUnit::new(store.cloned()))
         .with(doors_unit)
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
         .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
@@ -104,7 +118,7 @@ pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> 
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
     let shared = Shared::new(access, spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
-    let (registry, _) = registry(&shared, Arc::new(MemorySpent::default()), archive);
+    let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive);
     let mut document = document.clone();
     // What a secret holds is checked where it is put into the store; here any address will do.
     for component in &mut document.components {
@@ -141,20 +155,24 @@ pub fn open_archive(address: &Secret, base: &Path) -> anyhow::Result<Arc<dyn Arc
 pub struct Parts {
     store: Store,
     data: PathBuf,
+    models: PathBuf,
     shared: Shared,
     recovered: Vec<SpoolEvent>,
 }
 
 impl Parts {
-    /// Opens the site in `data`: persons, rules, spool. Passes are believed if `passes` knows their key.
+    /// Opens the site in `data`: persons, rules, spool. Passes are believed if `passes` knows their key. Large models are
+    /// in `models`, or in a folder of `data`.
     ///
     /// # Errors
     /// If a file in it cannot be read or is refused.
-    pub async fn open(data: &Path, store: Store, passes: PassVerifier) -> anyhow::Result<Self> {
+    pub async fn open(data: &Path, models: Option<&Path>, store: Store, passes: PassVerifier) -> anyhow::Result<Self> {
         let access = read_access(data, &store, passes).await?;
         let (spool, recovered) = Spool::open(data.join(SPOOL_FOLDER), SpoolOptions::default())?;
         let shared = Shared::new(access, Arc::new(spool), SystemClock::shared());
-        Ok(Self { store, data: data.to_owned(), shared, recovered })
+        // The site document names the folder to components, which may be started from anywhere.
+        let models = std::path::absolute(models.map_or_else(|| data.join(MODELS_FOLDER), Path::to_owned))?;
+        Ok(Self { store, data: data.to_owned(), models, shared, recovered })
     }
 }
 
@@ -202,6 +220,7 @@ struct Running {
     doors: Doors,
     archive: Arc<dyn Archive>,
     started: WallTime,
+    models: PathBuf,
     /// The site document's file. One edit at a time.
     file: tokio::sync::Mutex<PathBuf>,
 }
@@ -212,11 +231,11 @@ impl Wiring {
     /// # Errors
     /// [`SiteErrors`] if the document is refused; others if a part cannot be opened.
     pub async fn start(parts: Parts, document: &SiteDocument) -> anyhow::Result<Self> {
-        let Parts { store, data, shared, recovered } = parts;
+        let Parts { store, data, models, shared, recovered } = parts;
         let address = store.secrets().get(ARCHIVE_SECRET).await?;
         let archive = open_archive(&address.unwrap_or_else(|| ARCHIVE_FOLDER.into()), &data)?;
         let spent: Arc<dyn SpentStore> = Arc::new(SharedSpentLog::from(SpentLog::open(&data.join(SPENT_FILE))?));
-        let (registry, doors) = registry(&shared, spent, Arc::clone(&archive));
+        let (registry, doors) = registry(&shared, Some(&store), spent, Arc::clone(&archive));
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
         let secrets = KnownSecrets::default();
         secrets.read(document, &store).await?;
@@ -236,7 +255,8 @@ impl Wiring {
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
         let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
-        let running = Arc::new(Running { host, document, secrets, store, shared, doors, archive, started, file });
+        let running =
+            Arc::new(Running { host, document, secrets, store, shared, doors, archive, started, models, file });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -260,7 +280,10 @@ impl Wiring {
     pub async fn reload(&self, text: &str) -> anyhow::Result<()> {
         let running = &self.running;
         let site = running.document().site.clone();
-        let entry = match running.change(text).await {
+        // A page may have edited the file since it was read: what stands there now counts, or that edit would be undone.
+        let path = running.file.lock().await;
+        let now = tokio::fs::read_to_string(&*path).await;
+        let entry = match running.change(now.as_deref().unwrap_or(text)).await {
             Ok(changes) if changes.is_empty() => return Ok(()),
             Ok(changes) => {
                 let counts = [
@@ -407,14 +430,98 @@ impl Running {
     }
 
     /// Edits the site document's file and puts it in force; if it is refused, file and site stay as they are.
-    async fn edit(&self, component: &Name, set: &[(&str, toml_edit::Value)]) -> Result<(), SystemError> {
+    async fn edit(&self, edit: impl FnOnce(&str) -> anyhow::Result<String> + Send) -> Result<(), SystemError> {
         let unavailable = |error: anyhow::Error| SystemError::Unavailable { detail: format!("{error:#}") };
         let path = self.file.lock().await;
         let text = tokio::fs::read_to_string(&*path).await;
         let text = text.with_context(|| format!("cannot read {}", path.display())).map_err(unavailable)?;
-        let edited = site::with_params(&text, component, set).map_err(unavailable)?;
+        let edited = edit(&text).map_err(unavailable)?;
         self.change(&edited).await.map_err(|error| SystemError::Refused { detail: format!("{error:#}") })?;
         site::write_text(&path, &edited).map_err(unavailable)
+    }
+
+    /// What is missing for an analysis, with the command that brings it.
+    fn missing(&self, switch: Switch) -> Option<String> {
+        let is_missing = switch == Switch::Plates && !self.models.join(RECOGNISER_FILE).is_file();
+        is_missing.then(|| {
+            let folder = self.models.display().to_string();
+            let quoted = if folder.contains(' ') { format!("'{folder}'") } else { folder };
+            format!("number plates need a model; fill its folder once: {}", FETCH_COMMAND.replace("FOLDER", &quoted))
+        })
+    }
+
+    /// Switches an analysis in the site document: what is missing there is added with its links, what is there is switched.
+    async fn analyse(&self, camera: &Name, switch: Switch, on: bool) -> Result<(), SystemError> {
+        if let (true, Some(detail)) = (on, self.missing(switch)) {
+            return Err(SystemError::Refused { detail });
+        }
+        if !self.names_of("camera").contains(camera) {
+            return Err(SystemError::NotFound { what: "camera", id: camera.to_string() });
+        }
+        let there = self.fed_by(camera, switch.unit());
+        if !on && there.is_empty() {
+            return Ok(());
+        }
+        self.edit(|text| {
+            let mut draft = Draft::read(text)?;
+            for name in &there {
+                draft.enable(name, on)?;
+            }
+            if on {
+                let names = if there.is_empty() { vec![self.add_analysis(&mut draft, camera, switch)?] } else { there };
+                self.link_sightings(&mut draft, &names)?;
+                self.link_alarms(&mut draft, camera)?;
+            }
+            Ok(draft.text())
+        })
+        .await
+    }
+
+    fn add_analysis(&self, draft: &mut Draft, camera: &Name, switch: Switch) -> anyhow::Result<Name> {
+        let unit = switch.unit();
+        let name = Name::new(&format!("{unit}/{camera}"))?;
+        let detector = self.fed_by(camera, "motion").into_iter().next();
+        let mut params: Vec<(&str, toml_edit::Value)> = Vec::new();
+        if switch == Switch::Plates {
+            params.push(("models", self.models.display().to_string().into()));
+        }
+        if detector.is_some() {
+            params.push(("motion_wakes", true.into()));
+        }
+        draft.add(&name, unit, &params)?;
+        draft.link(&format!("{camera}#pictures"), &format!("{name}#pictures"))?;
+        if let Some(detector) = detector {
+            draft.link(&format!("{detector}#motion"), &format!("{name}#motion"))?;
+        }
+        Ok(name)
+    }
+
+    /// What these analyses see is kept. Links that are there, to doors above all, stay.
+    fn link_sightings(&self, draft: &mut Draft, analyses: &[Name]) -> anyhow::Result<()> {
+        let keeper = match self.names_of("sightings").into_iter().next() {
+            Some(keeper) => keeper,
+            None => {
+                let keeper = Name::new("sightings")?;
+                draft.add(&keeper, "sightings", &[])?;
+                keeper
+            }
+        };
+        analyses.iter().try_for_each(|name| draft.link(&format!("{name}#sightings"), &format!("{keeper}#sightings")))
+    }
+
+    /// What is left, taken or spoilt is said: documents of earlier versions lack these links.
+    fn link_alarms(&self, draft: &mut Draft, camera: &Name) -> anyhow::Result<()> {
+        let (board, live) = (self.names_of("board").into_iter().next(), self.names_of("live").into_iter().next());
+        for detector in self.fed_by(camera, "motion") {
+            if let Some(board) = &board {
+                draft.link(&format!("{detector}#rest"), &format!("{board}#rests"))?;
+                draft.link(&format!("{detector}#tamper"), &format!("{board}#tampers"))?;
+            }
+            if let Some(live) = &live {
+                draft.link(&format!("{detector}#rest"), &format!("{live}#rests"))?;
+            }
+        }
+        Ok(())
     }
 
     fn is_on(&self, component: &Name) -> bool {
@@ -430,7 +537,16 @@ impl Running {
             limit: 1,
             ..index::ClipQuery::default()
         });
+        let analyses = [Switch::Qr, Switch::Plates].map(|switch| Analysis {
+            switch,
+            is_on: self.fed_by(name, switch.unit()).iter().any(|it| self.is_on(it)),
+            missing: self.missing(switch),
+        });
+        let now = self.shared.clock.mono();
         Camera {
+            analyses: analyses.into(),
+            rests: self.shared.board.rests(name, now),
+            tampers: self.shared.board.tampers(name),
             id: name.clone(),
             title: name.to_string(),
             state: status.as_ref().map_or(StreamState::Connecting, |status| status.state),
@@ -521,6 +637,7 @@ impl System for Running {
             match switch {
                 Switch::Archive => self.record(camera, on),
                 Switch::Detection => self.detect(camera, on).await?,
+                Switch::Qr | Switch::Plates => self.analyse(camera, switch, on).await?,
             }
             Ok(())
         })
@@ -540,7 +657,8 @@ impl System for Running {
         Box::pin(async move {
             let detector = self.detector(camera)?;
             let zones = toml_edit::Array::from_iter(watching.zones);
-            self.edit(&detector, &[("sensitivity", watching.sensitivity.into()), ("zones", zones.into())]).await
+            let set = [("sensitivity", watching.sensitivity.into()), ("zones", zones.into())];
+            self.edit(|text| site::with_params(text, &detector, &set)).await
         })
     }
 

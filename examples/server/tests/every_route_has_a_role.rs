@@ -22,8 +22,14 @@ fn path(template: &str) -> String {
 
 fn body(template: &str) -> Option<&'static str> {
     match template {
-        "/api/v1/cameras/{id}/detection" | "/api/v1/cameras/{id}/archive" => Some(r#"{"on": true}"#),
+        "/api/v1/cameras/{id}/detection" | "/api/v1/cameras/{id}/archive" | "/api/v1/cameras/{id}/qr" => {
+            Some(r#"{"on": true}"#)
+        }
+        // Its model is missing here, so it can only be switched off.
+        "/api/v1/cameras/{id}/plates" => Some(r#"{"on": false}"#),
         "/api/v1/cameras/{id}/motion" => Some(r#"{"sensitivity": "high", "zones": ["gate: 0,0 1000,0 0,1000"]}"#),
+        "/api/v1/plates/{id}" => Some(r#"{"owner": "Ada"}"#),
+        "/api/v1/plates/import" => Some("plate,owner\r\nA123BC77,Ada\r\n"),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
         _ => None,
@@ -31,7 +37,16 @@ fn body(template: &str) -> Option<&'static str> {
 }
 
 async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Secret>) -> common::Answer {
-    let mut request = server.request(method.clone(), &path(template));
+    let mut path = path(template);
+    if template.contains("/sightings/") {
+        let id = server.store.sightings().keep(common::sighting("yard/camera", "stranger", None, 0)).await.unwrap();
+        path = template.replace("{id}", &id.to_string());
+    }
+    if template.ends_with("/plates/{id}") {
+        server.store.plates().put(&[common::known_plate("A123BC77", "Ada")]).await.unwrap();
+        path = template.replace("{id}", "A123BC77");
+    }
+    let mut request = server.request(method.clone(), &path);
     if let Some(body) = body(template) {
         request = request.json(body);
     }

@@ -46,6 +46,7 @@ pub(super) async fn check(outside: &Outside) -> bool {
     say("the door opens by hand", by_hand(&client).await);
     say("motion is recorded, with what came before it", recorded(&client).await);
     say("the clip is archived", archived(&client).await);
+    say("who showed a code is kept with a picture, the code is not", sighted(&client).await);
     say("the journal has it all, in order", journal(&client).await);
     let failed = facts.iter().filter(|(_, fact)| fact.is_err()).count();
     println!("{} of {} promises hold", facts.len() - failed, facts.len());
@@ -183,6 +184,18 @@ fn fragments(mut file: &[u8]) -> anyhow::Result<u64> {
 async fn archived(client: &Client) -> anyhow::Result<String> {
     let clip = eventually("it is archived", ONE_ROUND, async || finished(client, &["archived"]).await).await?;
     Ok(format!("{} bytes, verified", clip["size_bytes"]))
+}
+
+async fn sighted(client: &Client) -> anyhow::Result<String> {
+    let seen = eventually("a sighting is kept", ONE_ROUND, async || {
+        let list = client.get("/api/v1/sightings?kind=qr").await?;
+        Ok(find(&list["sightings"], |it| it["camera"] == CAMERA && it["crop_bytes"].as_u64() > Some(0)))
+    })
+    .await?;
+    ensure!(seen["subject"].is_null(), "the sighting tells what the code says");
+    let (status, crop) = client.request(Method::GET, &format!("/api/v1/sightings/{}/crop", seen["id"]), None).await?;
+    ensure!(status.is_success() && crop.starts_with(b"\xff\xd8"), "its picture answers {status}");
+    Ok(format!("a picture of {} bytes", crop.len()))
 }
 
 async fn journal(client: &Client) -> anyhow::Result<String> {

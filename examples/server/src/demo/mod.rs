@@ -70,7 +70,7 @@ pub async fn demo(options: Demo) -> anyhow::Result<ExitCode> {
     site::write(&folder.path().join(site::SITE_FILE), &document)?;
     // The passes in the clip are signed with a key that everybody knows, so only the demo believes them.
     let passes = PassVerifier::default().with(PassKey::insecure_demo().public());
-    let parts = Parts::open(folder.path(), store, passes).await?;
+    let parts = Parts::open(folder.path(), options.models.as_deref(), store, passes).await?;
     let wiring = Wiring::start(parts, &document).await?;
     let code = if options.check {
         checked(wiring, options.listen, &url).await?
@@ -112,6 +112,7 @@ fn document() -> anyhow::Result<SiteDocument> {
         (format!("{CAMERA}#pictures"), format!("qr/{CAMERA}#pictures")),
         (format!("motion/{CAMERA}#motion"), format!("qr/{CAMERA}#motion")),
         (format!("qr/{CAMERA}#sightings"), format!("{DOOR}#sightings")),
+        (format!("qr/{CAMERA}#sightings"), "sightings#sightings".to_owned()),
     ] {
         document.link(&from, &to)?;
     }

@@ -1,14 +1,17 @@
 //! What the server keeps in its data folder: one SQLite database, and one key file for the secrets in it.
 //!
 //! [`Store::open`] makes or opens `godvision.db` (WAL, `synchronous = FULL`: what was acknowledged survives a power cut)
-//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Users`], [`Sessions`], [`Settings`], [`Secrets`].
+//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Sightings`], [`Plates`], [`Users`], [`Sessions`],
+//! [`Settings`], [`Secrets`].
 //!
 //! **Never:** clips (the spool and the archive own those), plain passwords or tokens, a second database.
 
 mod journal;
+mod plates;
 mod secrets;
 mod sessions;
 mod settings;
+mod sightings;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +24,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqlSafeStr};
 
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use plates::{
+    KnownPlate, NOTE_CHARS_MAX, OWNER_CHARS_MAX, PLATE_PAGE_MAX, PLATES_MAX, PlateMatch, PlateProblem, Plates, Standing,
+};
 pub use secrets::{SECRET_BYTES_MAX, Secrets};
 pub use sessions::{ABSOLUTE_LIFE, IDLE_LIFE, PER_USER_MAX, Session, Sessions};
 pub use settings::{Settings, Switch};
+pub use sightings::{
+    CROPS_BYTES_MAX, KEPT_FOR, KeptSighting, NewSighting, SIGHTING_BATCH_MAX, SIGHTING_PAGE_MAX, SIGHTING_QUEUE_MAX,
+    SIGHTINGS_MAX, SUBJECT_BYTES_MAX, SightingLimits, SightingQuery, Sightings,
+};
 pub use users::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Role, USER_NAME_CHARS_MAX, User, Users};
 
 /// The database's file name in the data folder.
@@ -35,7 +45,11 @@ const POOL_CONNECTIONS_MAX: u32 = 4;
 /// How long a connection waits for another's write to end before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "store", include_str!("../../migrations/0001_store.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "store", include_str!("../../migrations/0001_store.sql")),
+    (2, "sightings", include_str!("../../migrations/0002_sightings.sql")),
+    (3, "plates", include_str!("../../migrations/0003_plates.sql")),
+];
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +72,23 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// What was written together failed together; nothing of it is kept.
+    #[error("the database failed while {doing}: {detail}")]
+    Batch {
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite said.
+        detail: String,
+    },
+    /// A plate with what was written about it cannot be kept.
+    #[error(transparent)]
+    BadPlate(#[from] PlateProblem),
+    /// The list of plates has no room.
+    #[error("the list has room for {PLATES_MAX} plates: remove some first")]
+    ListFull,
+    /// The store takes no more.
+    #[error("the store is closed: the server is stopping")]
+    Closed,
     /// The database was made by a newer version of this program, or its schema was changed by hand.
     #[error("the database's schema does not fit this program")]
     Schema(#[source] sqlx::migrate::MigrateError),
@@ -117,7 +148,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy | Self::Database { .. })
+        matches!(self, Self::Busy | Self::Database { .. } | Self::Batch { .. })
     }
 }
 
@@ -160,6 +191,8 @@ pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[derive(Clone)]
 pub struct Store {
     journal: Arc<SqliteJournal>,
+    sightings: Sightings,
+    plates: Plates,
     users: Users,
     sessions: Sessions,
     settings: Settings,
@@ -195,8 +228,11 @@ impl Store {
             .doing("opening it")?;
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
         let writer = options.connect().await.doing("opening it to write the journal")?;
+        let seen = options.connect().await.doing("opening it to write sightings")?;
         Ok(Self {
             journal: Arc::new(SqliteJournal::start(writer, pool.clone())),
+            sightings: Sightings::start(seen, pool.clone(), Arc::clone(&clock)),
+            plates: Plates::open(pool.clone(), Arc::clone(&clock)).await?,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings: Settings::new(pool.clone()),
@@ -208,6 +244,16 @@ impl Store {
     /// The journal.
     pub fn journal(&self) -> &Arc<SqliteJournal> {
         &self.journal
+    }
+
+    /// What was seen.
+    pub fn sightings(&self) -> &Sightings {
+        &self.sightings
+    }
+
+    /// The plates somebody wrote down.
+    pub fn plates(&self) -> &Plates {
+        &self.plates
     }
 
     /// Who may sign in.
@@ -233,6 +279,7 @@ impl Store {
     /// Writes out what waits, moves the write-ahead log into the database and closes it. Nothing is lost without it;
     /// the next start is a little quicker with it.
     pub async fn close(&self) {
+        self.sightings.close().await;
         self.journal.close().await;
         self.pool.close().await;
     }

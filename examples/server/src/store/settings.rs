@@ -1,6 +1,6 @@
 //! [`Settings`]: what people switched while the system runs, kept for the next start.
 //!
-//! **Never:** what the site document says (cameras, links, rules), secrets.
+//! **Never:** what the site document says (cameras, links, rules, which analyses a camera has), secrets.
 
 use std::fmt;
 
@@ -16,15 +16,36 @@ pub enum Switch {
     Detection,
     /// Whether its clips are kept and archived.
     Archive,
+    /// Whether QR codes are read. The site document says so.
+    Qr,
+    /// Whether number plates are read. The site document says so.
+    Plates,
 }
 
 impl Switch {
-    /// `detection` or `archive`.
+    /// `detection`, `archive`, `qr` or `plates`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Detection => "detection",
             Self::Archive => "archive",
+            Self::Qr => "qr",
+            Self::Plates => "plates",
         }
+    }
+
+    /// The unit whose component does it.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Detection => "motion",
+            Self::Archive => "recorder",
+            Self::Qr => "qr",
+            Self::Plates => "plate",
+        }
+    }
+
+    /// Whether the site document keeps it, not these settings: what it switches can be missing there altogether.
+    pub fn is_in_document(self) -> bool {
+        matches!(self, Self::Qr | Self::Plates)
     }
 }
 

@@ -16,6 +16,8 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("clips.js", "text/javascript; charset=utf-8", include_str!("../../assets/clips.js")),
     ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
     ("player.js", "text/javascript; charset=utf-8", include_str!("../../assets/player.js")),
+    ("plates.js", "text/javascript; charset=utf-8", include_str!("../../assets/plates.js")),
+    ("sightings.js", "text/javascript; charset=utf-8", include_str!("../../assets/sightings.js")),
     ("zones.js", "text/javascript; charset=utf-8", include_str!("../../assets/zones.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];

@@ -78,7 +78,7 @@ fn must_be_own(request: &Request) -> bool {
 }
 
 fn is_for_programs(path: &str) -> bool {
-    path.starts_with("/api/") || path == "/metrics" || path == "/journal.csv"
+    path.starts_with("/api/") || path == "/metrics" || path.ends_with(".csv")
 }
 
 pub(super) async fn guard(

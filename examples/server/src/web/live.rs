@@ -16,6 +16,7 @@
 //! | `{"type":"dropped","fragments":N}` | the viewer lagged: `N` fragments were left out, a key frame follows |
 //! | `{"type":"status","state":T,"online":B,"code":C,"detail":D}` | the camera's state when it changes, and on joining; fragments mean that it is back |
 //! | `{"type":"motion","moving":B,"captured_ms":C,"regions":[[L,T,R,B],...],"zones":[N,...]}` | what moved in the picture captured at `C`, in thousandths of it, largest first; `moving` is false and nothing moves once an event has ended. The newest only; the player draws it over the picture |
+//! | `{"type":"rests","things":[{"thing":N,"kind":K,"since_ms":C,"region":[L,T,R,B]},...]}` | what rests in the picture, left or taken, since `C`; `K` is `left`, `taken` or `unsure`. All of it whenever it changes, and at least every 10 s while there is something |
 //! | `{"type":"alive"}` | every 10 s, with a WebSocket ping: a client that hears nothing for longer may connect anew |
 //! | `{"type":"refused","code":C,"detail":D}` | no view: `too_many_viewers`, `too_many_cameras`; the socket closes |
 //!
@@ -39,7 +40,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use bytes::{Bytes, BytesMut};
 use godvision_core::signal::media::{Fragment, FrameKind, InitSegment, StreamState, StreamStatus, TICKS_PER_SECOND};
-use godvision_core::signal::seen::{Motion, MotionPhase};
+use godvision_core::signal::seen::{Motion, MotionPhase, Rest, RestKind, RestPhase};
 use godvision_core::{Clock, Name, Stamp};
 use serde_json::json;
 use tokio::sync::watch;
@@ -63,6 +64,10 @@ const CLOCK_TICKS_MAX: u64 = 5 * TICKS_PER_SECOND as u64;
 const JPEG: &str = "image/jpeg";
 /// Fragments whose acknowledgement may be outstanding before the first one came; older ones count as taken.
 const UNACKNOWLEDGED_MAX: usize = 4096;
+/// Most things at rest drawn over one camera's picture.
+const RESTS_MAX: usize = 32;
+/// A thing at rest is reported every 10 s; one that was not for so long is no longer drawn.
+const REST_LASTS: Duration = Duration::from_secs(60);
 
 /// What a [`LiveHub`] may hold and how far a viewer may lag.
 #[derive(Clone, Debug)]
@@ -211,6 +216,14 @@ impl LiveHub {
         }
     }
 
+    /// Shows viewers what was left in the picture or taken out of it.
+    pub fn set_rest(&self, rest: &Rest) {
+        if let Ok(camera) = self.camera(&rest.source) {
+            lock(&camera.reel).set_rest(rest);
+            camera.wake();
+        }
+    }
+
     /// Joins the viewers of `camera`, which need not have sent anything yet.
     ///
     /// # Errors
@@ -325,6 +338,9 @@ struct Reel {
     status: Option<Arc<Status>>,
     /// What moves now: the text of the newest report.
     motion: Option<Arc<str>>,
+    /// What rests now, and the text that says so.
+    rests: Vec<Rest>,
+    rests_text: Option<Arc<str>>,
     ended: bool,
     counters: LiveCounters,
 }
@@ -465,6 +481,28 @@ impl Reel {
         self.motion = Some(text.to_string().into());
     }
 
+    fn set_rest(&mut self, rest: &Rest) {
+        // One that nobody speaks of any more went without a word: its detector was stopped hard.
+        self.rests.retain(|known| known.thing != rest.thing && rest.at.mono - known.at.mono <= REST_LASTS);
+        if rest.phase != RestPhase::Over && self.rests.len() < RESTS_MAX {
+            self.rests.push(rest.clone());
+        }
+        let things = self.rests.iter().map(|rest| {
+            let kind = match rest.kind {
+                RestKind::Left => "left",
+                RestKind::Taken => "taken",
+                RestKind::Unsure => "unsure",
+            };
+            let region = rest.region;
+            json!({
+                "thing": rest.thing, "kind": kind, "since_ms": rest.since.wall.as_unix_micros() as f64 / 1e3,
+                "region": [region.left, region.top, region.right, region.bottom],
+            })
+        });
+        let text = json!({"type": "rests", "things": things.collect::<Vec<_>>()});
+        self.rests_text = Some(text.to_string().into());
+    }
+
     /// A place at the newest key frame that belongs to the present.
     fn join(&self) -> Place {
         let start = self.keys.back().copied().filter(|key| *key >= self.join_from);
@@ -529,6 +567,13 @@ impl Reel {
         {
             place.motion = Some(motion.clone());
             return Step::Say(LiveMessage::Text(motion.to_string()));
+        }
+        if let Some(rests) = &self.rests_text
+            && place.init.is_some()
+            && !place.rests.as_ref().is_some_and(|told| Arc::ptr_eq(told, rests))
+        {
+            place.rests = Some(rests.clone());
+            return Step::Say(LiveMessage::Text(rests.to_string()));
         }
         self.catch_up(place, limits);
         if place.needs_key {
@@ -603,6 +648,7 @@ struct Place {
     init_untold: Option<Bytes>,
     status: Option<Arc<Status>>,
     motion: Option<Arc<str>>,
+    rests: Option<Arc<str>>,
     clock_at: Option<u64>,
     dropped_untold: u64,
     /// Decode times of the fragments sent and not yet acknowledged.
@@ -1045,6 +1091,41 @@ mod tests {
         camera.session += 1;
         camera.publish(&hub, 5);
         assert_eq!(drain(&mut viewer), [""; 0], "nor across sessions");
+    }
+
+    #[test]
+    fn what_rests_is_shown_until_it_is_over() {
+        let hub = hub(LiveLimits::default());
+        let mut camera = Source::new("yard/camera");
+        let stamp = |second| Stamp::new(MonoTime::from_millis(second * 1000), WallTime::from_unix_millis(1_000_000));
+        let source = camera.name.clone();
+        let rest = |thing: u64, phase, second: u64| Rest {
+            source: source.clone(),
+            thing,
+            phase,
+            kind: RestKind::Left,
+            since: stamp(1),
+            at: stamp(second),
+            sequence: 1,
+            region: Region { left: 1, top: 2, right: 3, bottom: 4 },
+            zones: Vec::new(),
+        };
+        let mut viewer = hub.join(&camera.name).unwrap();
+        let mut told = || {
+            let texts = drain(&mut viewer);
+            let texts = texts.iter().filter_map(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+            texts.filter(|text| text["type"] == "rests").collect::<Vec<_>>()
+        };
+        hub.set_rest(&rest(1, RestPhase::Noticed, 11));
+        camera.publish(&hub, 1);
+        let things = json!([{"thing": 1, "kind": "left", "since_ms": 1_000_000.0, "region": [1, 2, 3, 4]}]);
+        assert_eq!(told(), [json!({"type": "rests", "things": things})]);
+        hub.set_rest(&rest(1, RestPhase::Over, 12));
+        assert_eq!(told(), [json!({"type": "rests", "things": []})]);
+        (2..200).for_each(|thing| hub.set_rest(&rest(thing, RestPhase::Noticed, 13)));
+        assert_eq!(told()[0]["things"].as_array().map(Vec::len), Some(RESTS_MAX));
+        hub.set_rest(&rest(500, RestPhase::Noticed, 200));
+        assert_eq!(told()[0]["things"].as_array().map(Vec::len), Some(1), "nobody spoke of the others for minutes");
     }
 
     #[test]

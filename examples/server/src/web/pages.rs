@@ -11,7 +11,7 @@ use godvision_core::WallTime;
 use godvision_core::journal::{Journal, Kept};
 use godvision_core::signal::door::Decision;
 
-use super::api::cameras::state_code as camera_state;
+use super::api::cameras::{rest_code, state_code as camera_state};
 use super::api::clips::ClipParameters;
 use super::api::doors::{indication_code, state_code as door_state, verdict_code};
 use super::api::journal::JournalParameters;
@@ -20,6 +20,9 @@ use super::guard::{Who, escape, who};
 use super::system::{Camera, Clip, ClipState};
 use super::{AppState, WebError};
 use crate::store::Role;
+
+pub(super) mod plates;
+pub(super) mod sightings;
 
 /// What the frame around every page shows.
 struct Shell {
@@ -167,6 +170,12 @@ pub(super) fn login_again(name: &str, next: &str, error: WebError) -> Response {
     render(error.status, &LoginPage { name: &name, next, message: Some(error.message) })
 }
 
+/// Something about a camera's view that lasts.
+struct Mark {
+    code: &'static str,
+    since: Moment,
+}
+
 struct CameraCard {
     id: String,
     path: String,
@@ -177,6 +186,9 @@ struct CameraCard {
     format: Option<String>,
     detection: bool,
     archive: bool,
+    analyses: Vec<super::system::Analysis>,
+    rests: Vec<Mark>,
+    tampers: Vec<Mark>,
     is_recording: bool,
     counters: Vec<(String, u64)>,
 }
@@ -193,6 +205,13 @@ impl From<Camera> for CameraCard {
             format: camera.format.map(|it| format!("{} · {}×{}", it.codec, it.width, it.height)),
             detection: camera.detection,
             archive: camera.archive,
+            analyses: camera.analyses,
+            rests: camera
+                .rests
+                .iter()
+                .map(|it| Mark { code: rest_code(it.kind), since: it.since.wall.into() })
+                .collect(),
+            tampers: camera.tampers.iter().map(|it| Mark { code: it.kind.code(), since: it.at.wall.into() }).collect(),
             is_recording: camera.is_recording,
             counters: camera.counters.into_iter().map(|(name, value)| (name.replace('_', " "), value)).collect(),
         }
@@ -386,6 +405,7 @@ struct JournalRow {
     code: String,
     text: String,
     fields: Vec<(String, String)>,
+    sighting: Option<u64>,
 }
 
 impl From<Kept> for JournalRow {
@@ -398,6 +418,7 @@ impl From<Kept> for JournalRow {
             level: entry.level.code(),
             code: entry.code,
             text: entry.text,
+            sighting: entry.fields.iter().find(|(name, _)| name == "sighting").and_then(|(_, id)| id.parse().ok()),
             fields: entry.fields,
         }
     }
@@ -445,6 +466,13 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
     };
     let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.id.to_string());
     let older = last.map(|last| page("/journal", &last));
+    let mut rows: Vec<JournalRow> = rows.into_iter().map(JournalRow::from).collect();
+    // A line outlives what was seen; its picture is shown while there is one.
+    let named: Vec<u64> = rows.iter().filter_map(|row| row.sighting).collect();
+    let kept = state.store().sightings().with_crops(&named).await?;
+    for row in &mut rows {
+        row.sighting = row.sighting.filter(|id| kept.contains(id));
+    }
     Ok(JournalPage {
         shell: Shell::new("journal", who),
         services: with_subsystems(journal.services().await?),
@@ -453,7 +481,7 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
         newest: page("/journal", ""),
         older,
         export: page("/journal.csv", ""),
-        rows: rows.into_iter().map(JournalRow::from).collect(),
+        rows,
         service,
         from,
         to,

@@ -2,8 +2,9 @@
 //!
 //! The router is built from this table alone. A test walks it with every role and with none.
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::{AppState, api, assets, pages, session};
 use crate::store::Role;
@@ -38,6 +39,8 @@ pub fn routes() -> Vec<Route> {
     const VIEWER: Access = Access::AtLeast(Role::Viewer);
     const OPERATOR: Access = Access::AtLeast(Role::Operator);
     const ADMIN: Access = Access::AtLeast(Role::Admin);
+    // A list of plates is longer than any other request.
+    let large = DefaultBodyLimit::max(api::plates::IMPORT_BYTES_MAX);
     vec![
         // Pages.
         line(Method::GET, "/", VIEWER, get(pages::home)),
@@ -46,6 +49,9 @@ pub fn routes() -> Vec<Route> {
         line(Method::POST, "/logout", ANYONE, post(session::logout_page)),
         line(Method::GET, "/cameras", VIEWER, get(pages::cameras)),
         line(Method::GET, "/clips", VIEWER, get(pages::clips)),
+        line(Method::GET, "/sightings", VIEWER, get(pages::sightings::sightings)),
+        line(Method::GET, "/plates", OPERATOR, get(pages::plates::plates)),
+        line(Method::GET, "/plates.csv", OPERATOR, get(api::plates::csv)),
         line(Method::GET, "/doors", VIEWER, get(pages::doors)),
         line(Method::GET, "/journal", VIEWER, get(pages::journal)),
         line(Method::GET, "/journal.csv", VIEWER, get(api::journal::csv)),
@@ -61,11 +67,20 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/cameras", VIEWER, get(api::cameras::list)),
         line(Method::PUT, "/api/v1/cameras/{id}/detection", OPERATOR, put(api::cameras::detection)),
         line(Method::PUT, "/api/v1/cameras/{id}/archive", OPERATOR, put(api::cameras::archive)),
+        line(Method::PUT, "/api/v1/cameras/{id}/qr", OPERATOR, put(api::cameras::qr)),
+        line(Method::PUT, "/api/v1/cameras/{id}/plates", OPERATOR, put(api::cameras::plates)),
         line(Method::GET, "/api/v1/cameras/{id}/motion", VIEWER, get(api::cameras::watching)),
         line(Method::PUT, "/api/v1/cameras/{id}/motion", ADMIN, put(api::cameras::set_watching)),
         line(Method::GET, "/api/v1/cameras/{id}/live", VIEWER, get(api::cameras::live)),
         line(Method::GET, "/api/v1/clips", VIEWER, get(api::clips::list)),
         line(Method::GET, "/api/v1/clips/{id}/video", VIEWER, get(api::clips::video)),
+        line(Method::GET, "/api/v1/sightings", VIEWER, get(api::sightings::list)),
+        line(Method::DELETE, "/api/v1/sightings/{id}", ADMIN, delete(api::sightings::remove)),
+        line(Method::GET, "/api/v1/sightings/{id}/crop", VIEWER, get(api::sightings::crop)),
+        line(Method::GET, "/api/v1/plates", OPERATOR, get(api::plates::list)),
+        line(Method::POST, "/api/v1/plates/import", ADMIN, post(api::plates::import).layer(large)),
+        line(Method::PUT, "/api/v1/plates/{id}", ADMIN, put(api::plates::put)),
+        line(Method::DELETE, "/api/v1/plates/{id}", ADMIN, delete(api::plates::remove)),
         line(Method::GET, "/api/v1/doors", VIEWER, get(api::doors::list)),
         line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),
         line(Method::GET, "/api/v1/journal", VIEWER, get(api::journal::list)),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{Decision, DoorState, Indication};
 use godvision_core::signal::media::{StreamState, VideoFormat};
+use godvision_core::signal::seen::{Rest, Tamper};
 use godvision_core::{Name, WallTime};
 
 pub use crate::store::Switch;
@@ -38,10 +39,27 @@ pub struct Camera {
     pub detection: bool,
     /// Whether clips are kept and archived.
     pub archive: bool,
+    /// What else can be done with its pictures, in the order of the page.
+    pub analyses: Vec<Analysis>,
+    /// What was left or taken and is still so, oldest first.
+    pub rests: Vec<Rest>,
+    /// What is wrong with its view.
+    pub tampers: Vec<Tamper>,
     /// Whether a clip is being recorded now.
     pub is_recording: bool,
     /// What it counted since it started, as stable name and value: `frames`, `lost_packets`, `reconnects`, ...
     pub counters: Vec<(&'static str, u64)>,
+}
+
+/// Something that can be done with a camera's pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// What switches it.
+    pub switch: Switch,
+    /// Whether it is done.
+    pub is_on: bool,
+    /// Why it cannot be done, with what to do.
+    pub missing: Option<String>,
 }
 
 /// What a camera's motion detector watches.
@@ -200,7 +218,8 @@ pub trait System: Send + Sync + 'static {
     /// All cameras, in the order of the site document.
     fn cameras(&self) -> Vec<Camera>;
 
-    /// Turns a camera's switch. In force when it returns; keeping it for the next start is the caller's.
+    /// Turns a camera's switch. In force when it returns; keeping it for the next start is the caller's, unless
+    /// [`Switch::is_in_document`].
     ///
     /// # Errors
     /// [`SystemError`].

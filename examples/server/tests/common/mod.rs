@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use godvision_core::{ManualClock, MonoTime, Secret, Stamp, WallTime};
-use godvision_server::store::{Role, Store};
+use bytes::Bytes;
+use godvision_core::signal::seen::Region;
+use godvision_core::{ManualClock, MonoTime, Name, Secret, Stamp, WallTime};
+use godvision_server::store::{KnownPlate, NewSighting, Role, Standing, Store};
 use godvision_server::web::live::{LiveHub, LiveLimits};
 use godvision_server::web::{AppState, WebOptions, serve};
 use hyper_util::rt::TokioIo;
@@ -26,6 +28,34 @@ use site::Site;
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 /// 2026-11-21 09:30:00 UTC.
 pub(crate) const NOW: i64 = 1_795_253_400;
+
+/// Something that was seen so many seconds after the tests' time.
+pub(crate) fn sighting(camera: &str, kind: &'static str, subject: Option<&str>, second: i64) -> NewSighting {
+    NewSighting {
+        at: WallTime::from_unix_seconds(NOW + second),
+        camera: Name::new(camera).expect("a name of the test is valid"),
+        kind,
+        subject: subject.map(str::to_owned),
+        owner: None,
+        standing: None,
+        near: None,
+        score: 900,
+        region: Region { left: 100, top: 200, right: 300, bottom: 1000 },
+        crop: Some(Bytes::from_static(b"\xff\xd8 a picture \xff\xd9")),
+    }
+}
+
+/// A plate that belongs here, always.
+pub(crate) fn known_plate(plate: &str, owner: &str) -> KnownPlate {
+    KnownPlate {
+        plate: plate.parse().expect("a plate of the test is valid"),
+        owner: owner.to_owned(),
+        note: String::new(),
+        standing: Standing::Allow,
+        from: None,
+        to: None,
+    }
+}
 
 /// A folder of its own, removed at the end.
 pub(crate) struct Folder(PathBuf);
@@ -133,6 +163,11 @@ impl Asking {
     pub(crate) fn json(mut self, text: impl Into<String>) -> Self {
         self.body = Body::from(text.into());
         self.header("content-type", "application/json")
+    }
+
+    pub(crate) fn raw(mut self, text: impl Into<String>) -> Self {
+        self.body = Body::from(text.into());
+        self
     }
 
     pub(crate) fn form(mut self, text: impl Into<String>) -> Self {

@@ -11,7 +11,7 @@ use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verd
 use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
-    Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError, Watching,
+    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -45,6 +45,16 @@ pub(crate) fn camera(id: &str, title: &str, state: StreamState) -> Camera {
         })),
         detection: true,
         archive: true,
+        analyses: vec![
+            Analysis { switch: Switch::Qr, is_on: true, missing: None },
+            Analysis {
+                switch: Switch::Plates,
+                is_on: false,
+                missing: Some("fill the folder <models> first".to_owned()),
+            },
+        ],
+        rests: Vec::new(),
+        tampers: Vec::new(),
         is_recording: false,
         counters: vec![("frames", 90_211), ("lost_packets", 0), ("reconnects", 1)],
     }
@@ -156,6 +166,14 @@ impl System for Site {
             match switch {
                 Switch::Detection => found.detection = on,
                 Switch::Archive => found.archive = on,
+                other => {
+                    let analysis = found.analyses.iter_mut().find(|it| it.switch == other);
+                    let analysis = analysis.ok_or_else(|| not_found("analysis", other.code()))?;
+                    if let (true, Some(detail)) = (on, analysis.missing.clone()) {
+                        return Err(SystemError::Refused { detail });
+                    }
+                    analysis.is_on = on;
+                }
             }
             Ok(())
         })

@@ -13,10 +13,11 @@ use axum::{Extension, Json};
 use godvision_core::Name;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::StreamState;
+use godvision_core::signal::seen::{Rest, RestKind};
 use serde::{Deserialize, Serialize};
 
 use super::super::guard::Who;
-use super::super::system::{Camera, Switch, SystemError, Watching};
+use super::super::system::{Analysis, Camera, Switch, SystemError, Watching};
 use super::super::{AppState, WebError, live as view};
 use super::Id;
 
@@ -39,9 +40,50 @@ struct CameraView {
     format: Option<FormatView>,
     detection: bool,
     archive: bool,
+    analyses: Vec<AnalysisView>,
+    rests: Vec<RestView>,
+    tampers: Vec<&'static str>,
     recording: bool,
     viewers: usize,
     counters: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct AnalysisView {
+    name: &'static str,
+    on: bool,
+    missing: Option<String>,
+}
+
+impl From<Analysis> for AnalysisView {
+    fn from(it: Analysis) -> Self {
+        Self { name: it.switch.code(), on: it.is_on, missing: it.missing }
+    }
+}
+
+#[derive(Serialize)]
+struct RestView {
+    thing: u64,
+    kind: &'static str,
+    since: String,
+    region: [u16; 4],
+    zones: Vec<String>,
+}
+
+impl From<Rest> for RestView {
+    fn from(it: Rest) -> Self {
+        let region = [it.region.left, it.region.top, it.region.right, it.region.bottom];
+        Self { thing: it.thing, kind: rest_code(it.kind), since: it.since.wall.to_string(), region, zones: it.zones }
+    }
+}
+
+/// Stable code of what a thing at rest is.
+pub(crate) fn rest_code(kind: RestKind) -> &'static str {
+    match kind {
+        RestKind::Left => "left",
+        RestKind::Taken => "taken",
+        RestKind::Unsure => "unsure",
+    }
 }
 
 #[derive(Serialize)]
@@ -81,6 +123,9 @@ fn camera_view(state: &AppState, camera: Camera) -> CameraView {
         }),
         detection: camera.detection,
         archive: camera.archive,
+        analyses: camera.analyses.into_iter().map(AnalysisView::from).collect(),
+        rests: camera.rests.into_iter().map(RestView::from).collect(),
+        tampers: camera.tampers.iter().map(|it| it.kind.code()).collect(),
         recording: camera.is_recording,
         counters: camera.counters.into_iter().collect(),
     }
@@ -108,6 +153,21 @@ pub(crate) struct SwitchView {
     on: bool,
 }
 
+/// Kept first: a switch that acted but is forgotten at the next start would be worse than one that says it cannot.
+async fn switch_and_keep(state: &AppState, camera: &Name, switch: Switch, on: bool) -> Result<(), WebError> {
+    let settings = state.store().settings();
+    let before = settings.switch(camera, switch).await?;
+    settings.set_switch(camera, switch, on).await?;
+    if let Err(error) = state.system().set_switch(camera, switch, on).await {
+        match before {
+            Some(before) => settings.set_switch(camera, switch, before).await?,
+            None => settings.clear_switch(camera, switch).await?,
+        }
+        return Err(error.into());
+    }
+    Ok(())
+}
+
 async fn switch(
     state: &AppState,
     who: &Who,
@@ -117,16 +177,10 @@ async fn switch(
 ) -> Result<Json<SwitchView>, WebError> {
     let Json(SwitchBody { on }) = body?;
     let camera: Name = camera(state, id)?.id;
-    // Kept first: a switch that acted but is forgotten at the next start would be worse than one that says it cannot.
-    let settings = state.store().settings();
-    let before = settings.switch(&camera, switch).await?;
-    settings.set_switch(&camera, switch, on).await?;
-    if let Err(error) = state.system().set_switch(&camera, switch, on).await {
-        match before {
-            Some(before) => settings.set_switch(&camera, switch, before).await?,
-            None => settings.clear_switch(&camera, switch).await?,
-        }
-        return Err(error.into());
+    if switch.is_in_document() {
+        state.system().set_switch(&camera, switch, on).await?;
+    } else {
+        switch_and_keep(state, &camera, switch, on).await?;
     }
     let word = if on { "on" } else { "off" };
     let text = format!("{} turned {switch} of {camera} {word}", who.name());
@@ -153,6 +207,26 @@ pub(crate) async fn archive(
     body: Result<Json<SwitchBody>, JsonRejection>,
 ) -> Result<Json<SwitchView>, WebError> {
     switch(&state, &who, &id, Switch::Archive, body).await
+}
+
+/// `PUT /api/v1/cameras/{id}/qr`
+pub(crate) async fn qr(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+    body: Result<Json<SwitchBody>, JsonRejection>,
+) -> Result<Json<SwitchView>, WebError> {
+    switch(&state, &who, &id, Switch::Qr, body).await
+}
+
+/// `PUT /api/v1/cameras/{id}/plates`
+pub(crate) async fn plates(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+    body: Result<Json<SwitchBody>, JsonRejection>,
+) -> Result<Json<SwitchView>, WebError> {
+    switch(&state, &who, &id, Switch::Plates, body).await
 }
 
 #[derive(Deserialize, Serialize)]

@@ -101,7 +101,7 @@ pub(crate) async fn services(State(state): State<AppState>) -> Result<Json<Servi
 }
 
 /// A cell of a CSV file (RFC 4180). A leading `=`, `+`, `-` or `@` gets an apostrophe: spreadsheets run such cells.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }

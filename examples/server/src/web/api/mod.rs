@@ -7,6 +7,8 @@ pub(super) mod clips;
 pub(super) mod doors;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod plates;
+pub(super) mod sightings;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};

@@ -6,7 +6,7 @@ use godvision_core::Name;
 use godvision_core::bus::{Component, Context, Fault, Kind, ParamError, Params, Policy, PortSpec, Unit, UnitSpec};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::media::{Fragment, StreamStatus};
-use godvision_core::signal::seen::Motion;
+use godvision_core::signal::seen::{Motion, Rest};
 
 use super::LiveHub;
 
@@ -17,8 +17,10 @@ const FRAGMENTS_QUEUED_MAX: usize = 1024;
 const STATES_QUEUED_MAX: usize = 256;
 /// Reports of motion, which come a few times a second a camera while something moves; only the newest is shown.
 const MOTIONS_QUEUED_MAX: usize = 256;
+/// Reports of things at rest, each every 10 s; one that is lost comes again.
+const RESTS_QUEUED_MAX: usize = 256;
 
-/// Makes components `live`: inputs `fragments`, `status` and `motion`.
+/// Makes components `live`: inputs `fragments`, `status`, `motion` and `rests`.
 #[derive(Debug)]
 pub struct LiveUnit {
     spec: UnitSpec,
@@ -36,6 +38,7 @@ impl LiveUnit {
                 PortSpec::input::<Fragment>("fragments", Policy::DropOldest { capacity: FRAGMENTS_QUEUED_MAX }),
                 PortSpec::input::<StreamStatus>("status", Policy::DropOldest { capacity: STATES_QUEUED_MAX }),
                 PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_QUEUED_MAX }),
+                PortSpec::input::<Rest>("rests", Policy::DropOldest { capacity: RESTS_QUEUED_MAX }),
             ],
             outputs: vec![],
             params: vec![],
@@ -64,9 +67,10 @@ impl Component for LiveView {
             let mut fragments = cx.input::<Fragment>("fragments")?;
             let mut states = cx.input::<StreamStatus>("status")?;
             let mut motions = cx.input::<Motion>("motion")?;
-            let (mut more_fragments, mut more_states, mut more_motions) = (true, true, true);
+            let mut rests = cx.input::<Rest>("rests")?;
+            let (mut more_fragments, mut more_states, mut more_motions, mut more_rests) = (true, true, true, true);
             // Until all have ended: a drain hands on what is queued.
-            while more_fragments || more_states || more_motions {
+            while more_fragments || more_states || more_motions || more_rests {
                 tokio::select! {
                     fragment = fragments.recv(), if more_fragments => match fragment {
                         Some(fragment) => self.hub.publish(fragment.into_value()),
@@ -79,6 +83,10 @@ impl Component for LiveView {
                     motion = motions.recv(), if more_motions => match motion {
                         Some(motion) => self.hub.set_motion(&motion),
                         None => more_motions = false,
+                    },
+                    rest = rests.recv(), if more_rests => match rest {
+                        Some(rest) => self.hub.set_rest(&rest),
+                        None => more_rests = false,
                     },
                 }
             }

@@ -1,0 +1,284 @@
+//! The bus component: unit `face` ([`FaceUnit`]). Pictures in, sightings of faces out; motion is its alarm clock.
+//!
+//! A thin shell over [`FaceWatcher`]. People, strangers and history are in the [`FaceMemory`] that the unit was made with:
+//! who is enrolled or forgotten there is known or unknown from the next picture on.
+//!
+//! What it costs is stated at [`super::watch`]: some 6 ms a picture and 15 ms a face in it, on one core. Pictures need
+//! their colour; the models' memory is 25 MB for all cameras together and about as much for each.
+//!
+//! The work is done by `spawn_blocking`, as in the other components.
+//!
+//! **Never:** a decision what opens. A sighting says who it is and whether that person was seen to be alive; without the
+//! latter a door must ask for something else.
+
+#![forbid(unsafe_code)]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use godvision_core::bus::{
+    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, Params, Policy, PortSpec,
+    Unit, UnitSpec,
+};
+use godvision_core::driver::BoxFuture;
+use godvision_core::journal::Level;
+use godvision_core::signal::media::Picture;
+use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Sighting};
+use godvision_core::{MonoTime, Name};
+
+use super::identify::{IdentifyOptions, Identity};
+use super::liveness::Parallax;
+use super::memory::FaceMemory;
+use super::quality::QualityOptions;
+use super::watch::{FaceModels, FaceReport, FaceWatcher, LivenessMaker, WatchOptions};
+use super::{SFace, YuNet, YuNetOptions};
+use crate::crop::jpeg_crop;
+use crate::error::Error;
+
+/// Motion reports that wait while a picture is being searched.
+const MOTIONS_WAITING: usize = 8;
+
+/// How long after the last report of motion pictures are looked at as often as asked.
+const MOTION_FRESH: Duration = Duration::from_secs(2);
+
+/// With motion as the alarm clock: how often a quiet picture is looked at all the same, for a person who stands still.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Longest side of a sighting's crop: a face and its surroundings, at the size at which it can be recognised.
+const CROP_SIDE: usize = 320;
+
+/// Makes the models of one component.
+type ModelMaker = Arc<dyn Fn() -> Result<FaceModels, Error> + Send + Sync>;
+
+/// Makes face watchers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.
+pub struct FaceUnit {
+    spec: UnitSpec,
+    memory: FaceMemory,
+    models: Option<ModelMaker>,
+    /// The weights of the built-in embedder, which all components share.
+    embedder: Arc<OnceLock<SFace>>,
+}
+
+impl FaceUnit {
+    /// The unit, for the people in `memory`, whose gallery must be of the built-in model: see
+    /// [`super::enrol::FaceEnroller::model`].
+    pub fn new(memory: FaceMemory) -> Self {
+        Self { spec: spec(), memory, models: None, embedder: Arc::default() }
+    }
+
+    /// The unit with models of one's own; `models` is called once a component and once more each time it starts again.
+    pub fn with_models(
+        memory: FaceMemory,
+        models: impl Fn() -> Result<FaceModels, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { models: Some(Arc::new(models)), ..Self::new(memory) }
+    }
+}
+
+impl std::fmt::Debug for FaceUnit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaceUnit").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+fn spec() -> UnitSpec {
+    let span = |min, max| ParamKind::Seconds { min, max };
+    let usual = IdentifyOptions::default();
+    let params = vec![
+        ParamSpec::with_default("every", span(0.05, 10.0), 0.2, "how often a picture is looked at"),
+        ParamSpec::with_default(
+            "motion_wakes",
+            ParamKind::Flag,
+            false,
+            "look only once a second while the `motion` input is quiet; link it",
+        ),
+        ParamSpec::with_default(
+            "threshold",
+            ParamKind::Number { min: 0.2, max: 1.0 },
+            f64::from(usual.threshold),
+            "least similarity to a person; below 0.42 strangers are taken for people",
+        ),
+        ParamSpec::with_default(
+            "face_min",
+            ParamKind::Integer { min: 20, max: 1000 },
+            60,
+            "least width of a face in pixels; below 60 false matches multiply",
+        ),
+        ParamSpec::with_default(
+            "search_side",
+            ParamKind::Integer { min: 160, max: 1920 },
+            640,
+            "the longer side that pictures are reduced to for the search: a thirtieth of it is the smallest face found",
+        ),
+        ParamSpec::with_default(
+            "liveness",
+            ParamKind::Choice(&["motion", "off"]),
+            "motion",
+            "whether a person must be seen to be no photo; off: nobody is said to be alive",
+        ),
+        ParamSpec::with_default("strangers", ParamKind::Flag, true, "group, remember and report faces nobody knows"),
+        ParamSpec::with_default(
+            "again_after",
+            span(1.0, 86_400.0),
+            3600.0,
+            "a face that stays is reported again after so long, if nothing changes",
+        ),
+        ParamSpec::with_default("crop", ParamKind::Flag, true, "send a small picture of the face"),
+    ];
+    UnitSpec {
+        name: "face",
+        about: "recognises faces",
+        kind: Kind::Complex,
+        inputs: vec![
+            PortSpec::input::<Picture>("pictures", Policy::Latest),
+            PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
+        ],
+        outputs: vec![PortSpec::output::<Sighting>("sightings")],
+        params,
+    }
+}
+
+impl Unit for FaceUnit {
+    fn spec(&self) -> &UnitSpec {
+        &self.spec
+    }
+
+    fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
+        let usual = (IdentifyOptions::default(), QualityOptions::default());
+        let width_min = params.integer("face_min").map_or(usual.1.width_min, |pixels| pixels as f32);
+        let identify = IdentifyOptions {
+            threshold: params.number("threshold").map_or(usual.0.threshold, |it| it as f32),
+            again_after: params.seconds("again_after").unwrap_or(usual.0.again_after),
+            ..usual.0
+        };
+        identify.check().map_err(|error| params.error("threshold", error.to_string()))?;
+        let quality = QualityOptions { width_min, width_reject: usual.1.width_reject.min(width_min), ..usual.1 };
+        let side = params.integer("search_side").and_then(|side| side.try_into().ok()).unwrap_or(640);
+        let shared = Arc::clone(&self.embedder);
+        let built_in = move || built_in(&shared, side);
+        Ok(Box::new(FaceSensor {
+            options: WatchOptions { quality, identify, ignore_strangers: !params.flag("strangers") },
+            memory: self.memory.clone(),
+            models: self.models.clone().unwrap_or_else(|| Arc::new(built_in)),
+            asks_liveness: params.text("liveness") != Some("off"),
+            every: params.seconds("every").unwrap_or(Duration::from_millis(200)),
+            motion_wakes: params.flag("motion_wakes"),
+            crops: params.flag("crop"),
+            watcher: None,
+            moved_at: None,
+            looked: None,
+        }))
+    }
+}
+
+fn built_in(shared: &OnceLock<SFace>, side: usize) -> Result<FaceModels, Error> {
+    let embedder = match shared.get() {
+        Some(embedder) => embedder.clone(),
+        None => {
+            let made = SFace::new()?;
+            shared.get_or_init(|| made).clone()
+        }
+    };
+    let detector = Box::new(YuNet::new(YuNetOptions { side, ..YuNetOptions::default() })?);
+    Ok(FaceModels { detector, side, embedder: Box::new(embedder) })
+}
+
+struct FaceSensor {
+    options: WatchOptions,
+    memory: FaceMemory,
+    models: ModelMaker,
+    asks_liveness: bool,
+    every: Duration,
+    motion_wakes: bool,
+    crops: bool,
+    watcher: Option<FaceWatcher>,
+    moved_at: Option<MonoTime>,
+    looked: Option<MonoTime>,
+}
+
+impl Component for FaceSensor {
+    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            if let Err(reason) = self.load().await {
+                cx.log(Level::Warning, "face_models_unusable", reason.clone()).await;
+                return Err(Fault::Fatal(reason));
+            }
+            let mut pictures = cx.input::<Picture>("pictures")?;
+            let mut motions = cx.input::<Motion>("motion")?;
+            let sightings = cx.output::<Sighting>("sightings")?;
+            while let Some(picture) = pictures.recv().await {
+                while let Some(motion) = motions.try_recv() {
+                    self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
+                }
+                if self.is_due(picture.at.mono) {
+                    self.look(cx, &picture, &sightings).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl FaceSensor {
+    async fn load(&mut self) -> Result<(), String> {
+        let (options, memory, models) = (self.options.clone(), self.memory.clone(), Arc::clone(&self.models));
+        let liveness: Option<LivenessMaker> =
+            if self.asks_liveness { Some(Box::new(|| Box::new(Parallax::default()))) } else { None };
+        let work = tokio::task::spawn_blocking(move || FaceWatcher::new(options, memory, models()?, liveness));
+        let watcher = work.await.map_err(|error| format!("the face watcher: {error}"))?;
+        self.watcher = Some(watcher.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn is_due(&mut self, now: MonoTime) -> bool {
+        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
+        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
+        let due = self.looked.is_none_or(|last| now - last >= every);
+        if due {
+            self.looked = Some(now);
+        }
+        due
+    }
+
+    async fn look(
+        &mut self,
+        cx: &Context,
+        picture: &Delivery<Picture>,
+        sightings: &Output<Sighting>,
+    ) -> Result<(), Fault> {
+        let Some(mut watcher) = self.watcher.take() else {
+            return Err(Fault::Restart("the face watcher was lost with a picture".into()));
+        };
+        let (shown, crops) = (Picture::clone(picture), self.crops);
+        let work = tokio::task::spawn_blocking(move || {
+            let reports = watcher.step(&shown);
+            let sightings =
+                reports.map(|reports| reports.into_iter().map(|it| sighting(&shown, it, crops)).collect::<Vec<_>>());
+            (watcher, sightings)
+        });
+        let (watcher, found) = work.await.map_err(|error| Fault::Restart(format!("the face watcher: {error}")))?;
+        cx.show_count("faces_embedded", watcher.embedded());
+        self.watcher = Some(watcher);
+        for sighting in found.map_err(|error| Fault::Restart(error.to_string()))? {
+            sightings.send_from(picture, sighting);
+        }
+        Ok(())
+    }
+}
+
+fn sighting(picture: &Picture, report: FaceReport, crops: bool) -> Sighting {
+    let finding = match report.identity {
+        Identity::Person(it) => Finding::Face { person: it.person, live: report.is_live },
+        Identity::Watched(it) => Finding::Watched { person: it.person },
+        Identity::Stranger => Finding::Stranger { group: report.group },
+    };
+    Sighting {
+        source: picture.source.clone(),
+        at: picture.at,
+        sequence: picture.sequence,
+        region: report.region,
+        finding,
+        score: (report.similarity.clamp(0.0, 1.0) * 1000.0) as u16,
+        crop: if crops { jpeg_crop(picture, report.region, CROP_SIDE) } else { None },
+    }
+}
