@@ -77,6 +77,25 @@ pub fn prometheus(components: &[ComponentStatus]) -> String {
         "Time that delivered signals spent in the queue.",
         &mut ports.iter().map(|it| (port(it), it.waited.as_secs_f64())),
     );
+    let served = || ports.iter().filter_map(|it| it.served.map(|(count, time)| (it, count, time)));
+    family(
+        "port_served_total",
+        "counter",
+        "Signals that the component has let go of.",
+        &mut served().map(|(it, count, _)| (port(it), count as f64)),
+    );
+    family(
+        "port_service_seconds_mean",
+        "gauge",
+        "Mean time that the component held a signal.",
+        &mut served().map(|(it, _, time)| (port(it), time.mean.as_secs_f64())),
+    );
+    family(
+        "port_service_seconds_deviation",
+        "gauge",
+        "Standard deviation of the time that the component held a signal.",
+        &mut served().map(|(it, _, time)| (port(it), time.deviation.as_secs_f64())),
+    );
     let drops = ports.iter().flat_map(|it| it.dropped.iter().map(move |lost| (it, lost)));
     family(
         "port_dropped_total",
@@ -94,7 +113,7 @@ pub fn prometheus(components: &[ComponentStatus]) -> String {
 mod tests {
     use super::*;
     use godvision_core::Name;
-    use godvision_core::bus::{DropCount, DropReason, Policy, PortStatus};
+    use godvision_core::bus::{DropCount, DropReason, Policy, PortStatus, ServiceTime};
     use godvision_core::signal::{Signal as _, media::Picture};
     use std::time::Duration;
 
@@ -115,6 +134,7 @@ mod tests {
             }],
             queued: 0,
             waited: Duration::from_millis(250),
+            served: Some((5, ServiceTime::micros(2000, 500))),
         };
         let component = ComponentStatus {
             name,
@@ -134,6 +154,8 @@ mod tests {
             "godvision_component_busy_seconds_total{component=\"yard/motion\",unit=\"motion\"} 1.5",
             "godvision_component_count{component=\"yard/motion\",unit=\"motion\",count=\"pictures\"} 5",
             "godvision_port_waited_seconds_total{port=\"yard/motion#pictures\",signal=\"picture\"} 0.25",
+            "godvision_port_service_seconds_mean{port=\"yard/motion#pictures\",signal=\"picture\"} 0.002",
+            "godvision_port_service_seconds_deviation{port=\"yard/motion#pictures\",signal=\"picture\"} 0.0005",
             "godvision_port_dropped_total{port=\"yard/motion#pictures\",signal=\"picture\",source=\"yard\",reason=\"superseded\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::params::{ParamError, ParamSpec, Params};
 use super::port::{AnyOutlet, AnyQueue, Input, Output, PortSpec};
+use super::service::ServiceProfile;
 use crate::journal::{BoxFuture, Entry, Journal, Level};
 use crate::name::Name;
 use crate::signal::Signal;
@@ -86,6 +87,12 @@ pub struct UnitSpec {
 pub trait Unit: Send + Sync {
     /// What it makes. Never changes.
     fn spec(&self) -> &UnitSpec;
+
+    /// How long its components hold a signal, as measured, likeliest condition first; empty if nobody has measured. Where
+    /// a site runs, [`super::PortStatus::served`] has its own figures.
+    fn profile(&self) -> &'static [ServiceProfile] {
+        &[]
+    }
 
     /// Makes a component. `params` are checked against the schema, defaults filled in, secrets resolved. Does no IO:
     /// that is for [`Component::run`].

@@ -1,6 +1,6 @@
 //! Counters on every port and component, and what they read.
 //!
-//! Counting costs one relaxed atomic a hop; drops, which are rare, take a small lock to name their source.
+//! Counting costs a few relaxed atomics a hop; drops, which are rare, take a small lock to name their source.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::port::{DropReason, Policy};
+use super::service::{Served, ServiceTime};
 use crate::name::{Name, PortName};
 use crate::signal::SignalType;
 
@@ -46,6 +47,8 @@ pub struct PortStatus {
     pub queued: usize,
     /// Time that all delivered signals spent in the queue.
     pub waited: Duration,
+    /// Signals that the component has let go of, and how long it held them; nothing before the first.
+    pub served: Option<(u64, ServiceTime)>,
 }
 
 impl PortStatus {
@@ -120,6 +123,7 @@ pub(super) struct PortCounters {
     pub(super) accepted_bytes: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) waited_ns: AtomicU64,
+    pub(super) served: Served,
     drops: Mutex<BTreeMap<(Option<Name>, DropReason), u64>>,
 }
 

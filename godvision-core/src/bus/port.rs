@@ -306,6 +306,7 @@ impl<T: Signal> AnyQueue for Queue<T> {
             dropped: self.counters.drops(),
             queued: self.locked().slots.len(),
             waited: std::time::Duration::from_nanos(self.counters.waited_ns.load(Ordering::Relaxed)),
+            served: self.counters.served.read(),
         }
     }
 }
@@ -357,7 +358,7 @@ impl<T: Signal> Input<T> {
             source: slot.source,
             credit: slot.credit,
             taken,
-            clock: Arc::clone(&self.queue.clock),
+            queue: Arc::clone(&self.queue),
             busy_ns: Arc::clone(&self.busy_ns),
         })
     }
@@ -369,7 +370,7 @@ pub struct Delivery<T: Signal> {
     source: Name,
     credit: Option<Credit>,
     taken: MonoTime,
-    clock: Arc<dyn Clock>,
+    queue: Arc<Queue<T>>,
     busy_ns: Arc<AtomicU64>,
 }
 
@@ -394,7 +395,8 @@ impl<T: Signal> Deref for Delivery<T> {
 
 impl<T: Signal> Drop for Delivery<T> {
     fn drop(&mut self) {
-        let worked = self.clock.mono() - self.taken;
+        let worked = self.queue.clock.mono() - self.taken;
+        self.queue.counters.served.add(worked);
         self.busy_ns.fetch_add(u64::try_from(worked.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if let Some(credit) = &self.credit {
             credit.add_worked(worked);

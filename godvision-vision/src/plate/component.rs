@@ -3,6 +3,8 @@
 //! A thin shell over [`PlateReader`] and [`PlateVotes`]. The folder of models is read once, when the component starts; if
 //! it is not there, the component says which command fills it and stops, and the site runs on.
 //!
+//! What stands still is read a few times and then only every five seconds: a parked car costs next to nothing.
+//!
 //! The work is done by `spawn_blocking`, as in the other components: a plate takes some 50 ms.
 //!
 //! **Never:** a decision about what a plate is good for; a text that is not settled by several frames.
@@ -22,8 +24,9 @@ use godvision_core::signal::media::Picture;
 use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Region, Sighting};
 use godvision_core::{MonoTime, Name, Secret};
 
+use super::still::StillPlaces;
 use super::vote::Settled;
-use super::{Country, FETCH_COMMAND, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
+use super::{Country, FETCH_COMMAND, Plate, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
 use crate::crop::jpeg_crop;
 use crate::error::Error;
 use crate::plane::LumaView;
@@ -134,7 +137,7 @@ struct PlateSensor {
     votes: VoteOptions,
     every: Duration,
     motion_wakes: bool,
-    reader: Option<(PlateReader, PlateVotes)>,
+    reader: Option<(PlateReader, PlateVotes, StillPlaces)>,
     moved: Vec<Region>,
     moved_at: Option<MonoTime>,
     looked: Option<MonoTime>,
@@ -174,7 +177,7 @@ impl PlateSensor {
             })?;
             let reader = PlateReader::new(options, bytes).map_err(|error| error.to_string())?;
             let votes = PlateVotes::new(votes).map_err(|error| error.to_string())?;
-            Ok::<_, String>((reader, votes))
+            Ok::<_, String>((reader, votes, StillPlaces::default()))
         });
         self.reader = Some(work.await.map_err(|error| format!("the plate reader: {error}"))??);
         Ok(())
@@ -200,18 +203,17 @@ impl PlateSensor {
     }
 
     async fn read(&mut self, picture: &Delivery<Picture>, sightings: &Output<Sighting>) -> Result<(), Fault> {
-        let Some((mut reader, mut votes)) = self.reader.take() else {
+        let Some((mut reader, mut votes, mut still)) = self.reader.take() else {
             return Err(Fault::Restart("the plate reader was lost with a picture".into()));
         };
         let (shown, moved) = (Picture::clone(picture), self.moved.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let settled = look(&mut reader, &mut votes, &shown, &moved);
+            let settled = look(&mut reader, &mut votes, &mut still, &shown, &moved);
             let settled = settled.map(|settled| settled.into_iter().map(|it| sighting(&shown, it)).collect::<Vec<_>>());
-            (reader, votes, settled)
+            ((reader, votes, still), settled)
         });
-        let (reader, votes, found) =
-            work.await.map_err(|error| Fault::Restart(format!("the plate reader: {error}")))?;
-        self.reader = Some((reader, votes));
+        let (reader, found) = work.await.map_err(|error| Fault::Restart(format!("the plate reader: {error}")))?;
+        self.reader = Some(reader);
         for sighting in found.map_err(|error| Fault::Restart(error.to_string()))? {
             sightings.send_from(picture, sighting);
         }
@@ -234,10 +236,23 @@ fn with_surroundings(region: Region) -> Region {
 fn look(
     reader: &mut PlateReader,
     votes: &mut PlateVotes,
+    still: &mut StillPlaces,
     picture: &Picture,
     moved: &[Region],
 ) -> Result<Vec<Settled>, Error> {
-    let plates = reader.read(LumaView::of(&picture.luma)?, moved)?;
+    let (luma, now) = (LumaView::of(&picture.luma)?, picture.at.mono);
+    let mut plates = Vec::new();
+    for place in reader.find(luma, moved)? {
+        let plate = match still.recall(luma, &place, now) {
+            Some(known) => known.map(|plate| Plate { place, ..plate }),
+            None => {
+                let plate = reader.read_at(luma, place)?;
+                still.keep(luma, place, plate.clone(), now);
+                plate
+            }
+        };
+        plates.extend(plate);
+    }
     Ok(votes.add(&plates, picture.at))
 }
 
