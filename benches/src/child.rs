@@ -41,7 +41,7 @@ pub const CLIP_LENGTH: Duration = Duration::from_secs(10);
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Does what `arguments` say: `camera MAIN SUB COUNT`, `record OUT URL...`, `detect OUT rust|ffmpeg URL SUB_URL ...`,
-/// `motion LUMA`, `qr ENGINE LUMA TEXTS`, `plates all|find|read MODELS IMAGE`, `decode FILE all|key|bare|ffmpeg`.
+/// `motion LUMA`, `read LUMA`, `qr ENGINE LUMA TEXTS`, `plates all|find|read MODELS IMAGE`, `decode FILE all|key|bare|ffmpeg`.
 ///
 /// # Errors
 /// Whatever goes wrong, in words.
@@ -58,6 +58,7 @@ pub fn run(arguments: &[String]) -> Outcome {
             record(Path::new(out), &pairs, backend(decoder))
         }
         ("motion", [luma]) => motion(Path::new(luma)),
+        ("read", [luma]) => read(Path::new(luma)),
         ("qr", [engine, luma, texts]) => qr(engine, Path::new(luma), Path::new(texts)),
         ("plates", [what, models, image]) => plates(what, Path::new(models), Path::new(image)),
         ("decode", [file, mode]) => decode(Path::new(file), mode),
@@ -362,6 +363,29 @@ fn motion(luma: &Path) -> Outcome {
     report("motion", ROUNDS * order.len(), || {
         for _ in 0..ROUNDS {
             order.iter().for_each(|index| look(views[*index]));
+        }
+    })
+}
+
+/// Reads the planes of [`motion`] in the same order and sums their bytes' words: what the memory takes.
+fn read(luma: &Path) -> Outcome {
+    const ROUNDS: usize = 25;
+    let planes = fs::read(luma)?;
+    let views: Vec<_> = planes.chunks_exact(WIDTH * HEIGHT).take(PLANES).collect();
+    let order: Vec<usize> = (0..views.len()).chain((0..views.len()).rev()).collect();
+    let sum = |plane: &[u8]| {
+        let mut lanes = [0_u64; 8];
+        for line in plane.as_chunks::<64>().0 {
+            for (lane, word) in lanes.iter_mut().zip(line.as_chunks().0) {
+                *lane = lane.wrapping_add(u64::from_ne_bytes(*word));
+            }
+        }
+        black_box(lanes);
+    };
+    order.iter().for_each(|index| sum(views[*index]));
+    report("read", ROUNDS * order.len(), || {
+        for _ in 0..ROUNDS {
+            order.iter().for_each(|index| sum(views[*index]));
         }
     })
 }

@@ -115,8 +115,8 @@ pub fn working_factor(width: usize, height: usize) -> Result<usize, Error> {
     }
 }
 
-/// Reduces planes of one size by a whole number: each pixel becomes the rounded mean of a square box. Rows and columns
-/// that do not fill a box are left out. Owns its scratch row, so that reducing allocates nothing.
+/// Reduces planes of one size by a whole number: each pixel becomes the rounded mean of a square box, of whose rows all are
+/// read up to three, and the middle half of more ([`BoxDownscale::rows`]). Rows and columns that do not fill a box are left out. Owns its scratch row, so that reducing allocates nothing.
 #[derive(Debug)]
 pub struct BoxDownscale {
     factor: usize,
@@ -141,6 +141,12 @@ impl BoxDownscale {
         self.factor
     }
 
+    /// The rows of each box that are read, counted from its top: what is left out need not come from memory, and sixteen
+    /// pixels tell little more than the eight in their middle.
+    pub fn rows(&self) -> std::ops::Range<usize> {
+        kernel::rows_read(self.factor)
+    }
+
     /// Pixels in a row of the planes it takes.
     pub fn width(&self) -> usize {
         self.width
@@ -161,7 +167,7 @@ impl BoxDownscale {
         self.height / self.factor
     }
 
-    /// Reduces `from` into `out`, row-major without padding. Reads `from` once; allocates nothing.
+    /// Reduces `from` into `out`, row-major without padding. Reads its [`rows`](Self::rows) once; allocates nothing.
     ///
     /// # Errors
     /// [`Error::SizeChanged`] if `from` has another size than this was made for.

@@ -111,8 +111,8 @@ pub struct Peer {
 /// Everybody besides us.
 pub const PEERS: &[Peer] = &[
     Peer {
-        name: "OpenCV (MOG2, KNN and simple chains)",
-        install: "pip install opencv-python-headless numpy (then --python the interpreter that has them)",
+        name: "OpenCV (MOG2, KNN, simple chains, Frigate's steps)",
+        install: "pip install opencv-python-headless numpy scipy (then --python the interpreter that has them)",
         questions: &[Question::Motion],
         is_here: motion::has_opencv,
     },

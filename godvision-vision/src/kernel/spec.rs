@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::box4::two_rows;
 use super::packing::Packing;
-use super::{Counts, TALLY_SIDE, Tally, UpdateStep};
+use super::{Counts, TALLY_SIDE, Tally, UpdateStep, prefetch, rows_read};
 
 /// 1 if `a > b`, else 0, in a form that vectorises.
 #[inline(always)]
@@ -17,61 +18,55 @@ fn select(flag: u8) -> u8 {
     0u8.wrapping_sub(flag)
 }
 
-/// `out[x, y]` = rounded mean of the 4x4 box at `(4x, 4y)`.
+/// `out[x, y]` = rounded mean of the rows that are read ([`rows_read`]) of the 4x4 box at `(4x, 4y)`.
 #[inline(always)]
 pub(super) fn box4(src: &[u8], stride: usize, out: &mut [u8], out_width: usize) {
     for (y, row) in out.chunks_exact_mut(out_width).enumerate() {
-        let top = y * 4 * stride;
-        let wide = out_width * 4;
-        let a = &src[top..top + wide];
-        let b = &src[top + stride..top + stride + wide];
-        let c = &src[top + 2 * stride..top + 2 * stride + wide];
-        let d = &src[top + 3 * stride..top + 3 * stride + wide];
-        box4_row([a, b, c, d], row);
+        box4_row(two_rows(src, stride, y, out_width), row);
     }
 }
 
-/// One row of [`box4`]; the four slices are four times as long as `out`.
+/// One row of [`box4`]; the slices are four times as long as `out`.
 #[inline(always)]
-pub(super) fn box4_row([a, b, c, d]: [&[u8]; 4], out: &mut [u8]) {
-    let quads = a.chunks_exact(4).zip(b.chunks_exact(4)).zip(c.chunks_exact(4).zip(d.chunks_exact(4)));
-    for (out, ((a, b), (c, d))) in out.iter_mut().zip(quads) {
-        let sum: u16 = a.iter().chain(b).chain(c).chain(d).map(|&v| u16::from(v)).sum();
-        *out = ((sum + 8) >> 4) as u8;
+pub(super) fn box4_row([a, b]: [&[u8]; 2], out: &mut [u8]) {
+    for (out, (a, b)) in out.iter_mut().zip(a.chunks_exact(4).zip(b.chunks_exact(4))) {
+        let sum: u16 = a.iter().chain(b).map(|&v| u16::from(v)).sum();
+        *out = ((sum + 4) >> 3) as u8;
     }
 }
 
-/// `out[x, y]` = mean of the `factor` x `factor` box at `(factor x, factor y)`, rounded by a reciprocal in 22 bits
-/// (exact for powers of two, at most 1 too high elsewhere). `sums` holds one row of column sums.
+/// `out[x, y]` = mean of the rows that are read ([`rows_read`]) of the `factor` x `factor` box at `(factor x, factor y)`,
+/// rounded by a reciprocal in 22 bits (exact for powers of two, at most 1 too high elsewhere). `sums` holds one row of column
+/// sums.
 #[inline(always)]
 pub(super) fn box_any(src: &[u8], stride: usize, factor: usize, out: &mut [u8], out_width: usize, sums: &mut [u16]) {
     let wide = out_width * factor;
     let sums = &mut sums[..wide];
-    for (y, row) in out.chunks_exact_mut(out_width).enumerate() {
-        let top = y * factor * stride;
-        for (sum, &v) in sums.iter_mut().zip(&src[top..top + wide]) {
-            *sum = u16::from(v);
-        }
-        for below in 1..factor {
-            let top = top + below * stride;
-            for (sum, &v) in sums.iter_mut().zip(&src[top..top + wide]) {
+    for (y, out) in out.chunks_exact_mut(out_width).enumerate() {
+        sums.fill(0);
+        for row in rows_read(factor) {
+            let row = &src[(y * factor + row) * stride..][..wide];
+            for line in row.chunks(64) {
+                prefetch(line, factor * stride);
+            }
+            for (sum, &v) in sums.iter_mut().zip(row) {
                 *sum += u16::from(v);
             }
         }
         match factor {
-            2 => gather::<2>(sums, row),
-            3 => gather::<3>(sums, row),
-            5 => gather::<5>(sums, row),
-            6 => gather::<6>(sums, row),
-            8 => gather::<8>(sums, row),
-            _ => gather_any(sums, row, factor),
+            2 => gather::<2>(sums, out),
+            3 => gather::<3>(sums, out),
+            5 => gather::<5>(sums, out),
+            6 => gather::<6>(sums, out),
+            8 => gather::<8>(sums, out),
+            _ => gather_any(sums, out, factor),
         }
     }
 }
 
 #[inline(always)]
 fn gather<const FACTOR: usize>(sums: &[u16], out: &mut [u8]) {
-    let area = (FACTOR * FACTOR) as u32;
+    let area = (FACTOR * rows_read(FACTOR).len()) as u32;
     for (out, sums) in out.iter_mut().zip(sums.chunks_exact(FACTOR)) {
         let sum: u32 = sums.iter().map(|&v| u32::from(v)).sum();
         *out = mean(sum, area);
@@ -80,7 +75,7 @@ fn gather<const FACTOR: usize>(sums: &[u16], out: &mut [u8]) {
 
 #[inline(always)]
 fn gather_any(sums: &[u16], out: &mut [u8], factor: usize) {
-    let area = (factor * factor) as u32;
+    let area = (factor * rows_read(factor).len()) as u32;
     for (out, sums) in out.iter_mut().zip(sums.chunks_exact(factor)) {
         *out = mean(sums.iter().map(|&v| u32::from(v)).sum(), area);
     }

@@ -21,6 +21,7 @@ mod options;
 mod rest;
 mod scene;
 mod tamper;
+mod tones;
 mod zone;
 
 use std::time::Duration;
@@ -243,7 +244,8 @@ impl MotionDetector {
         let counts = self.model.compare();
         let (step, scene) = match self.guard.step(counts, self.small.len(), at) {
             Verdict::Restart(scene) => {
-                self.model.restart();
+                let covered = self.model.relight();
+                self.guard.restarted(covered, self.small.len());
                 self.rests.relit(self.model.pictures()[0], at);
                 self.rests.list(at, sequence);
                 (self.events.step(false, at, sequence), scene)

@@ -23,6 +23,7 @@
 
 use super::blobs::Blobs;
 use super::mask::{self, Layout};
+use super::tones::Tones;
 use crate::kernel::{self, Counts, Level, UpdateStep};
 
 /// Highest threshold. A pixel that varies by more than a third of this each frame is no witness.
@@ -52,6 +53,11 @@ const SHAKE_FROM_PERCENT: usize = 2;
 const SHAKE_LEAVES_PERCENT: usize = 40;
 /// The first look is at one row of four: whether the camera shakes shows everywhere.
 const SHAKE_SAMPLE: usize = 4;
+
+/// A mask over more than a third of the picture is not believed when the light changes, until the grey levels
+/// under it are seen not to have changed like all others; over more than two thirds, not at all.
+const COVERED_MUCH: usize = 3;
+const COVERED_MOST: (usize, usize) = (3, 2);
 
 /// Frames after a shake during which shaking is looked for whatever the share: some shifts show little.
 const SHAKE_KEPT: u8 = 25;
@@ -95,6 +101,11 @@ pub(super) struct Model {
     mask: Vec<u64>,
     /// Of those, the still ones.
     still: Vec<u64>,
+    /// What was covered when the mask was last shown.
+    covered: Vec<u64>,
+    /// Whether the mask is that of the frame before.
+    is_shown: bool,
+    tones: Tones,
     /// The still parts.
     part_flags: Vec<u64>,
     scratch: Vec<u64>,
@@ -155,6 +166,9 @@ impl Model {
             raw_before: raw(),
             mask: layout.flags(),
             still: layout.flags(),
+            covered: layout.flags(),
+            is_shown: false,
+            tones: Tones::new(),
             part_flags: layout.flags(),
             scratch: raw(),
             lows: vec![0; layout.width + 4],
@@ -189,19 +203,87 @@ impl Model {
         kernel::blur3(self.level, small, width, &mut self.now, stride, &mut self.line);
     }
 
+    /// Takes the picture shown last as the background after a change of light, but for what somebody covers: there the old
+    /// background is carried over to the new light ([`Tones`]). Returns how many pixels stay covered.
+    pub(super) fn relight(&mut self) -> usize {
+        self.forget_mask();
+        let (words, width) = (self.layout.words(), self.layout.width);
+        let was_covered: usize = self.covered.iter().map(|word| word.count_ones() as usize).sum();
+        // They may have moved on by a little.
+        kernel::dilate7(self.level, &mut self.covered, words, width, &mut self.scratch);
+        let Some(tones) = (was_covered > 0).then(|| self.learn_tones(was_covered)).flatten() else {
+            self.restart();
+            return 0;
+        };
+        let mut kept = 0;
+        for (word, covered) in self.covered.iter_mut().enumerate() {
+            let mut left = *covered;
+            while left != 0 {
+                let i = word * 64 + left.trailing_zeros() as usize;
+                let tone = tones[usize::from(self.back[i])];
+                if self.now[i].abs_diff(tone) > self.floor {
+                    // `kept` is made anew below, and until then has room for this.
+                    self.kept[i] = tone;
+                    kept += 1;
+                } else {
+                    *covered &= !(left & left.wrapping_neg());
+                }
+                left &= left - 1;
+            }
+        }
+        for (word, &covered) in self.covered.iter().enumerate() {
+            let pixels = word * 64..word * 64 + 64;
+            self.back[pixels.clone()].copy_from_slice(&self.now[pixels]);
+            let mut left = covered;
+            while left != 0 {
+                let i = word * 64 + left.trailing_zeros() as usize;
+                self.back[i] = self.kept[i];
+                left &= left - 1;
+            }
+        }
+        self.distrust();
+        kept
+    }
+
+    /// What the light has done to grey levels.
+    fn learn_tones(&mut self, covered: usize) -> Option<[u8; 256]> {
+        let Layout { width, height, stride } = self.layout;
+        // Every second row tells as much.
+        let pixels = || (0..height).step_by(2).flat_map(|y| y * stride..y * stride + width);
+        let pair = |i: usize| (self.back[i], self.now[i]);
+        // If so much is covered, it may be the light that covers it: an exposure that goes on for some frames.
+        let all = covered * COVERED_MUCH > self.layout.pixels();
+        if let Some(tones) = all.then(|| self.tones.learn(pixels().map(pair))).flatten() {
+            return Some(tones);
+        }
+        if covered * COVERED_MOST.0 > self.layout.pixels() * COVERED_MOST.1 {
+            return None;
+        }
+        self.tones.learn(pixels().filter(|&i| mask::flag(&self.covered, i) == 0).map(pair))
+    }
+
     /// Takes the picture shown last as the background, trusting it as little as may be expected of any picture.
     pub(super) fn restart(&mut self) {
         self.back.copy_from_slice(&self.now);
+        self.forget_mask();
+        self.covered.fill(0);
+        self.distrust();
+    }
+
+    /// Forgets all but the background.
+    fn distrust(&mut self) {
         self.kept.copy_from_slice(&self.now);
         self.before.copy_from_slice(&self.now);
         self.threshold.fill(self.floor);
         self.stillness.fill(0);
         self.raw_before.fill(0);
-        self.forget_mask();
     }
 
     /// Shows nothing for this frame.
     pub(super) fn forget_mask(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            self.covered.copy_from_slice(&self.mask);
+        }
         self.mask.fill(0);
         self.still.fill(0);
     }
@@ -280,6 +362,7 @@ impl Model {
             let mask = &mut self.mask[rows.start * words..rows.end * words];
             kernel::close5(level, mask, words, self.layout.width, &mut self.scratch);
         }
+        self.is_shown = true;
         self.frame = self.frame.wrapping_add(1);
         let step = UpdateStep {
             adapt: self.frame.is_multiple_of(ADAPT_EVERY),

@@ -101,8 +101,11 @@ impl SceneGuard {
 
     fn restart(&mut self, report: Option<SceneStep>) -> Verdict {
         self.settling = self.settling.saturating_sub(1);
-        // The background is the picture now, so nothing differs from it.
-        self.shares = [0.0; HISTORY];
         Verdict::Restart(report)
+    }
+
+    /// The background was made anew; `covered` pixels of the picture still differ from it.
+    pub(super) fn restarted(&mut self, covered: usize, pixels: usize) {
+        self.shares = [covered as f32 / pixels.max(1) as f32; HISTORY];
     }
 }
