@@ -335,7 +335,7 @@ async fn the_unit_keeps_journals_and_never_tells_a_code() {
             ("plate", Some("E555EE55"), None, None, None),
             ("face", Some("ada"), None, None, None),
             ("watched", Some("ada"), None, None, None),
-            ("stranger", Some("#4"), None, None, None),
+            ("stranger", Some("#1-4"), None, None, None),
         ]
     );
     let mut entries = journal.query(Query { service: Name::new("yard").ok(), ..Query::default() }).await.unwrap();
