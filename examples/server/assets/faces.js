@@ -136,6 +136,7 @@ form.addEventListener('submit', async (event) => {
     if (!answer.person) throw Object.assign(new Error(dialog.dataset.none), { code: 'bad_photos' });
     if (answer.photos.every(({ taken }) => taken)) return again(fill(dialog.dataset.enrolled, answer.person.person));
     complain(form, { message: fill(dialog.dataset.partly, answer.person.person) });
+    form.querySelector('[value=cancel]').textContent = dialog.dataset.close;
     dialog.addEventListener('close', () => location.reload(), { once: true });
     return undefined;
   } catch (error) {

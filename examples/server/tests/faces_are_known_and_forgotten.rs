@@ -93,7 +93,7 @@ async fn each_photo_that_does_not_serve_says_why_and_consent_must_have_words() {
         (body("ei leen", "allow", "agreed", &[&good]), "bad_person"),
         (body("eileen", "friends", "agreed", &[&good]), "bad_list"),
         (body("eileen", "allow", "agreed", &[]), "bad_photos"),
-        (body("eileen", "allow", "agreed", &vec![&good[..]; ENROL_PHOTOS_MAX + 1]), "bad_photos"),
+        (body("eileen", "allow", "agreed", &[&good[..]; ENROL_PHOTOS_MAX + 1]), "bad_photos"),
     ] {
         let answer = post(refused).await;
         assert_eq!((answer.status, &*answer.code()), (StatusCode::BAD_REQUEST, code));

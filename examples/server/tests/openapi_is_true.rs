@@ -219,7 +219,11 @@ async fn answers_fit_their_schemas() {
         let schema = &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
         check(&document, schema, &answer.json(), path).unwrap_or_else(|error| panic!("{error}"));
         // A list that happens to be empty would prove nothing.
-        assert!(!answer.text().contains(":[]") || ["/doors", "/cameras"].contains(&path), "{path}: {}", answer.text());
+        assert!(
+            !answer.text().contains(":[]") || ["/doors", "/cameras", "/sightings"].contains(&path),
+            "{path}: {}",
+            answer.text()
+        );
     }
 }
 

@@ -23,7 +23,7 @@ use godvision_vision::face::memory::{FaceMemory, Forgotten};
 use godvision_vision::face::vault::{self, VaultKey};
 use godvision_vision::face::{Embedding, Face};
 use godvision_vision::{RgbImage, RgbView};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -107,7 +107,8 @@ pub struct Faces {
     since: WallTime,
     run: u64,
     path: Arc<PathBuf>,
-    key: Arc<VaultKey>,
+    /// Made with the first person: without a gallery there is nothing to open.
+    key: Arc<OnceCell<VaultKey>>,
     /// One change at a time, memory and file together.
     changing: Arc<tokio::sync::Mutex<()>>,
     /// Made with the first photo: it holds the models.
@@ -129,10 +130,18 @@ impl Faces {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let path = folder.join(FACES_FILE);
-        let key = key(&secrets).await?;
+        let key = OnceCell::new();
         let damaged = |detail: String| StoreError::File { path: path.clone(), detail };
         let gallery = match std::fs::read(&path) {
-            Ok(bytes) => vault::open(&bytes, &key).map_err(|error| damaged(error.to_string()))?,
+            Ok(bytes) => {
+                let text = secrets.get(KEY_SECRET).await?;
+                let lost = || damaged("its key is not among the secrets: restore the database, or move it away".into());
+                let opened = text.and_then(|text| unhex(text.expose())).map(VaultKey::new).ok_or_else(lost)?;
+                let gallery = vault::open(&bytes, &opened).map_err(|error| damaged(error.to_string()))?;
+                // Nothing else holds the cell yet.
+                let _ = key.set(opened);
+                gallery
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Gallery::new(MODEL.0, MODEL.1).map_err(|error| refused(&error))?
             }
@@ -334,7 +343,8 @@ impl Faces {
 
     async fn save(&self) -> Result<(), StoreError> {
         let nonce = random::<{ vault::NONCE_BYTES }>()?;
-        let sealed = self.memory.gallery().read(|gallery| vault::seal(gallery, &self.key, nonce));
+        let key = self.key.get_or_try_init(|| new_key(&self.secrets)).await?;
+        let sealed = self.memory.gallery().read(|gallery| vault::seal(gallery, key, nonce));
         let sealed = sealed.map_err(|error| refused(&error))?;
         let path = Arc::clone(&self.path);
         let failed = |path: &Path, detail: String| StoreError::File { path: path.to_owned(), detail };
@@ -378,10 +388,7 @@ impl Faces {
     }
 }
 
-async fn key(secrets: &Secrets) -> Result<VaultKey, StoreError> {
-    if let Some(text) = secrets.get(KEY_SECRET).await? {
-        return unhex(text.expose()).map(VaultKey::new).ok_or(StoreError::BadKey);
-    }
+async fn new_key(secrets: &Secrets) -> Result<VaultKey, StoreError> {
     let key = random::<32>()?;
     secrets.put(KEY_SECRET, &hex(&key).into()).await?;
     Ok(VaultKey::new(key))

@@ -225,6 +225,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten: a picture of somebody must not lie in a free page.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
