@@ -112,6 +112,8 @@ async fn each_photo_that_does_not_serve_says_why_and_consent_must_have_words() {
 
     let page = server.get("/faces", &ada).await.text();
     assert!(page.contains(r#"src="/api/v1/faces/eileen/photo""#) && page.contains("agreed to it"), "{page}");
+    assert!(server.get("/faces?search=EIL", &ada).await.text().contains("agreed to it"));
+    assert!(server.get("/faces?search=bob", &ada).await.text().contains("Nobody of that name"));
     let photo = server.get("/api/v1/faces/eileen/photo", &ada).await;
     assert_eq!((photo.header("content-type"), photo.header("cache-control")), ("image/jpeg", "no-store"));
     let journal = server.get("/api/v1/journal?service=web&level=security", &ada).await.text();

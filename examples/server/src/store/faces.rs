@@ -9,6 +9,7 @@
 //! **Never:** a face, its numbers or its picture in clear on the disk; a person on the allow list without the words of
 //! their consent; a door.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -314,6 +315,15 @@ impl Faces {
         Ok(self.secrets.get_bytes(&portrait_name(person)).await?.map(Bytes::from))
     }
 
+    /// Who has a picture.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn portraits(&self) -> Result<HashSet<String>, StoreError> {
+        let names = self.secrets.names(PORTRAIT).await?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix(PORTRAIT)).map(str::to_owned).collect())
+    }
+
     /// The faces most like `photo` that were seen in `range`, best first.
     ///
     /// # Errors
@@ -394,8 +404,11 @@ async fn new_key(secrets: &Secrets) -> Result<VaultKey, StoreError> {
     Ok(VaultKey::new(key))
 }
 
+/// Before the person's name in the name of their picture's secret.
+const PORTRAIT: &str = "face:";
+
 fn portrait_name(person: &Name) -> String {
-    format!("face:{person}")
+    format!("{PORTRAIT}{person}")
 }
 
 fn problem_of(offer: Offer) -> Option<FaceProblem> {

@@ -116,6 +116,15 @@ impl Secrets {
         self.cipher.decrypt(&XNonce::from(nonce), payload).map(Some).map_err(|_| failed())
     }
 
+    /// The names that begin with `prefix`, which holds no `%` or `_`.
+    pub(super) async fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT name FROM secret WHERE name LIKE ? || '%'")
+            .bind(prefix)
+            .fetch_all(&self.pool)
+            .await
+            .doing("listing secrets")
+    }
+
     /// Forgets the secret kept under `name`, if there is one.
     ///
     /// # Errors

@@ -6,6 +6,14 @@ use super::*;
 use crate::store::ENROL_PHOTOS_MAX;
 use crate::web::api::faces::{DELETIONS_SHOWN, StrangerView, WORDS_CHARS_MAX, groups};
 
+/// People shown at once; a search by name finds the others.
+const PERSONS_SHOWN: usize = 200;
+
+#[derive(serde::Deserialize)]
+pub(in crate::web) struct FaceParameters {
+    search: Option<String>,
+}
+
 struct PersonCard {
     name: String,
     path: String,
@@ -29,6 +37,9 @@ struct DeletionRow {
 struct FacesPage {
     shell: Shell,
     persons: Vec<PersonCard>,
+    search: String,
+    /// How many are not shown.
+    more: usize,
     strangers: Vec<StrangerView>,
     deletions: Vec<DeletionRow>,
     photos_max: usize,
@@ -36,20 +47,30 @@ struct FacesPage {
 }
 
 /// `GET /faces`
-pub(in crate::web) async fn faces(State(state): State<AppState>, Extension(who): Extension<Who>) -> Response {
-    match page(&state, &who).await {
+pub(in crate::web) async fn faces(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Asked(asked): Asked<FaceParameters>,
+) -> Response {
+    match page(&state, &who, &asked).await {
         Ok(page) => shown(&page),
         Err(error) => error_page(error),
     }
 }
 
-async fn page(state: &AppState, who: &Who) -> Result<FacesPage, WebError> {
+async fn page(state: &AppState, who: &Who, asked: &FaceParameters) -> Result<FacesPage, WebError> {
     let faces = state.store().faces();
-    let mut persons = Vec::new();
-    for person in faces.persons() {
-        let has_portrait = faces.portrait(&person.name).await?.is_some();
-        persons.push(card(person, has_portrait));
-    }
+    let search = given(asked.search.as_deref()).unwrap_or_default().to_owned();
+    let wanted = search.to_lowercase();
+    let mut persons = faces.persons();
+    persons.retain(|person| person.name.as_str().to_lowercase().contains(&wanted));
+    let more = persons.len().saturating_sub(PERSONS_SHOWN);
+    persons.truncate(PERSONS_SHOWN);
+    let portraits = faces.portraits().await?;
+    let persons = persons.into_iter().map(|person| {
+        let has_portrait = portraits.contains(person.name.as_str());
+        card(person, has_portrait)
+    });
     let deletions = faces.deletions(DELETIONS_SHOWN).into_iter().map(|it| DeletionRow {
         name: it.person.to_string(),
         by: it.statement.by().to_owned(),
@@ -58,7 +79,9 @@ async fn page(state: &AppState, who: &Who) -> Result<FacesPage, WebError> {
     });
     Ok(FacesPage {
         shell: Shell::new("faces", who),
-        persons,
+        persons: persons.collect(),
+        search,
+        more,
         strangers: groups(state).await?,
         deletions: deletions.collect(),
         photos_max: ENROL_PHOTOS_MAX,
