@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p godvision-vision --features face --example wave_photos -- photo.jpg ...`
 //!
-//! Each picture of one face is drawn as a photo that is waved, turned and tilted before a camera for ten seconds, in two
+//! Each picture with one face is drawn as a photo that is waved, turned and tilted before a camera for ten seconds, in two
 //! ways, then with the depth of a head that turns a little to each side, once in three seconds. 60 pixels between the
 //! eyes and noise of 3 of 255 unless told otherwise. Prints how many photos passed (bad) and how many heads did (good).
 //! What it does not show: videos on a screen, bent photos, masks. Read next: `face::liveness` in the documentation.
@@ -40,7 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let picture = image::open(file)?.into_rgb8();
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let picture = RgbImage::new(picture.into_raw(), width, height)?;
-        let Some(face) = detector.find(picture.view())?.first().copied() else { continue };
+        // A second face may be the one that is found later, and the paper's edge may run through it.
+        let faces = detector.find(picture.view())?;
+        let [face] = faces[..] else { continue };
         photos += 1;
         for (speed, tilt) in [(1.5, 0.3), (2.5, 0.15)] {
             let waved = |t: f64| Pose {

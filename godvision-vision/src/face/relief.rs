@@ -165,6 +165,9 @@ impl Plane {
         let width = PART[2] - PART[0];
         for (index, flow) in relief.flows.iter_mut().enumerate() {
             let (left, top) = (index % PATCHES[0] * PATCH_STEP, index / PATCHES[0] * PATCH_STEP);
+            if !is_face(left + PART[0] + PATCH, top + PART[1] + PATCH) {
+                continue;
+            }
             let (mut xx, mut xy, mut yy, mut x_left, mut y_left) = (0.0, 0.0, 0.0, 0.0, 0.0);
             for y in top..top + 2 * PATCH + 1 {
                 for x in left..left + 2 * PATCH + 1 {
@@ -191,6 +194,13 @@ impl Plane {
         relief.size = (squares / textured.max(1) as f32).sqrt();
         relief
     }
+}
+
+/// Whether a place lies within the oval of a face, so that what is behind a head, or behind a photo cut out along it, is
+/// not taken for depth.
+fn is_face(x: usize, y: usize) -> bool {
+    let (across, down) = ((x as f32 - 28.0) / 15.0, (y as f32 - 33.0) / 17.0);
+    across * across + down * down <= 1.0
 }
 
 /// Squared slope of brightness from pixel to pixel below which there is no texture: about 2 of 255.

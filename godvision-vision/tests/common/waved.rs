@@ -5,32 +5,32 @@ use godvision_vision::face::Face;
 use godvision_vision::{RgbImage, RgbView};
 
 /// Sides of the camera's picture.
-pub const SIDE: usize = 360;
+const SIDE: usize = 360;
 /// Distance from the camera, in distances of the eyes: about half a metre.
 const FAR: f64 = 8.0;
 
 /// How the thing is held: turns in radians, shift in distances of the eyes.
 #[derive(Clone, Copy, Default)]
-pub struct Pose {
+pub(crate) struct Pose {
     /// To the side.
-    pub yaw: f64,
+    pub(crate) yaw: f64,
     /// Up and down.
-    pub pitch: f64,
+    pub(crate) pitch: f64,
     /// In the picture.
-    pub roll: f64,
+    pub(crate) roll: f64,
     /// Right and down.
-    pub shift: [f64; 2],
+    pub(crate) shift: [f64; 2],
 }
 
 /// What is before the camera, and how well it sees.
 #[derive(Clone, Copy)]
-pub struct Scene {
+pub(crate) struct Scene {
     /// With the depth of a head; else flat.
-    pub is_head: bool,
+    pub(crate) is_head: bool,
     /// Pixels between the eyes.
-    pub eyes: f64,
+    pub(crate) eyes: f64,
     /// Deviation of a pixel's brightness from picture to picture.
-    pub noise: f64,
+    pub(crate) noise: f64,
 }
 
 /// What stands out of a face's plane towards the camera at a place in distances of the eyes from the middle between them:
@@ -42,7 +42,7 @@ fn depth([x, y]: [f64; 2]) -> f64 {
 }
 
 /// The picture of `photo`, whose face is `face`, in this pose. `seed` draws the noise.
-pub fn draw(photo: RgbView<'_>, face: &Face, pose: Pose, scene: Scene, seed: u64) -> RgbImage {
+pub(crate) fn draw(photo: RgbView<'_>, face: &Face, pose: Pose, scene: Scene, seed: u64) -> RgbImage {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut noise = move || {
         let mut uniform = || {
