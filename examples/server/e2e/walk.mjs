@@ -3,7 +3,7 @@
 //   node e2e/walk.mjs URL PASSWORD [FOLDER]     (or GODVISION_URL, GODVISION_ADMIN_PASSWORD, SCREENSHOTS)
 //
 // Screenshots of every page go to FOLDER.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { browser, check, sleep, until } from './browser.mjs';
 
@@ -11,9 +11,9 @@ const [url = process.env.GODVISION_URL, password = process.env.GODVISION_ADMIN_P
 if (!url || !password) throw new Error('usage: node walk.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
 const user = process.env.GODVISION_USER ?? 'admin';
 
-// A wrong password is answered 401 and a plate that is none 400, which the browser writes to its console. Nothing else may
+// A wrong password is answered 401 and a plate that is none or a face without consent 400, which the browser writes to its console. Nothing else may
 // be there.
-const expected = [/status of 401 .*\/login/, /status of 400 .*\/plates\//];
+const expected = [/status of 401 .*\/login/, /status of 400 .*\/(plates\/|faces)/];
 const { page, problems, close } = await browser({ expected });
 if (folder) mkdirSync(folder, { recursive: true });
 let shots = 0;
@@ -243,6 +243,69 @@ try {
   const back = await page.request.get(`${url}/plates.csv`);
   check(back.ok() && (await back.text()).includes('BAB1234'), 'the list can be exported');
 
+  console.log('faces');
+  await page.goto(`${url}/cameras`);
+  const faces = page.locator('.switch[data-put$="/faces"]').first();
+  await faces.click();
+  await until(async () => await faces.getAttribute('aria-checked') === 'true' && !await faces.getAttribute('data-busy'), 'faces are switched on');
+  await page.click('nav.tabs a[href="/faces"]');
+  await shown('#no-people');
+  // A picture with nobody in it, then the portrait that the demo's clip shows.
+  const nobody = Buffer.from(await page.evaluate(async () => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [320, 240];
+    canvas.getContext('2d').fillRect(0, 0, 320, 240);
+    const blob = await new Promise((done) => canvas.toBlob(done, 'image/png'));
+    return [...new Uint8Array(await blob.arrayBuffer())];
+  }));
+  const portrait = readFileSync(new URL('../assets/demo/portrait.png', import.meta.url));
+  await page.click('#add');
+  await page.fill('#face-dialog input[name=person]', 'eileen');
+  await page.setInputFiles('#face-dialog input[name=photos]', [{ name: 'nobody.png', mimeType: 'image/png', buffer: nobody }]);
+  await shown('#face-dialog .photos li img');
+  await page.click('#face-dialog .primary');
+  await shown('#face-dialog .problem[data-for=words]');
+  check(true, 'nobody is enrolled without consent');
+  await page.check('#face-dialog input[name=agreed]');
+  await page.click('#face-dialog .primary');
+  await shown('#face-dialog .photos .refused');
+  check((await page.locator('#face-dialog .photos .refused span').innerText()).toLowerCase().includes('no face'), 'a photo without a face says so');
+  await page.setInputFiles('#face-dialog input[name=photos]', [{ name: 'eileen.png', mimeType: 'image/png', buffer: portrait }]);
+  await until(async () => await page.locator('#face-dialog .photos li').count() === 2, 'another photo is added');
+  await page.click('#face-dialog .primary');
+  await shown('#face-dialog .photos .taken');
+  await shot('face-enrolled');
+  await page.click('#face-dialog button[value=cancel]');
+  await shown('[id="person:eileen"] img');
+  check(await page.locator('[id="person:eileen"] img').evaluate((img) => img.decode().then(() => img.naturalWidth > 60)), 'a person is shown with their face');
+  await shot('faces');
+  const knownAt = `${url}/sightings?kind=face&subject=eileen`;
+  await until(async () => { await page.goto(knownAt); return await page.locator('.sighting').count() > 0 || sleep(2000).then(() => false); }, 'she is recognised when she comes to the camera', 90_000);
+  await shot('face-recognised');
+  await page.goto(`${url}/faces`);
+  await page.click('#search');
+  await page.setInputFiles('#search-dialog input[name=photo]', [{ name: 'eileen.png', mimeType: 'image/png', buffer: portrait }]);
+  await shown('#search-dialog .photos li');
+  check(await page.locator('#search-dialog .photos li').count() > 0, 'a photo finds when she was seen');
+  await shot('face-search');
+  await page.click('#search-dialog button[value=cancel]');
+  await page.click('[data-forget]');
+  await shown('#forget-dialog[open]');
+  await page.click('#forget-dialog .primary');
+  await shown('#no-people');
+  await page.goto(knownAt);
+  await shown('#no-sightings');
+  check(true, 'who is forgotten leaves no sighting');
+  const again = `${url}/faces`;
+  await until(async () => { await page.goto(again); return await page.locator('.stranger .shots img').count() > 0 || sleep(2000).then(() => false); }, 'whom nobody knows is shown as a stranger', 120_000);
+  await shot('strangers');
+  await page.click('[data-name-group]');
+  await page.fill('#face-dialog input[name=person]', 'eileen');
+  await page.check('#face-dialog input[name=agreed]');
+  await page.click('#face-dialog .primary');
+  await shown('[id="person:eileen"]');
+  check(true, 'a stranger is given a name');
+
   console.log('doors');
   await page.click('nav.tabs a[href="/doors"]');
   await shown('.doorway');
@@ -283,7 +346,7 @@ try {
 
   console.log('small screen');
   await page.setViewportSize({ width: 390, height: 780 });
-  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'doors', 'journal']) {
+  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'faces', 'doors', 'journal']) {
     await page.goto(`${url}/${name}`);
     await sleep(name === 'cameras' ? 1500 : 300);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -160,7 +160,7 @@ fn said(store: &Store, finding: &Finding, at: godvision_core::WallTime) -> Said 
         }
         Finding::Stranger { group } => {
             let said = Said::new(Level::Info, "sighting.stranger", "a face that nobody knows was seen");
-            Said { subject: group.map(|group| format!("#{group}")), ..said }
+            Said { subject: group.map(|group| store.faces().group_name(group)), ..said }
         }
         // What a code says is between its holder and the door.
         Finding::Qr(_) => Said::new(Level::Info, "sighting.qr", "a QR code was shown"),

@@ -97,19 +97,9 @@ pub async fn first_site(options: &Run, store: &Store) -> anyhow::Result<SiteDocu
 /// # Errors
 /// If the text is no TOML, or has no such component.
 pub fn with_params(text: &str, component: &Name, set: &[(&str, toml_edit::Value)]) -> anyhow::Result<String> {
-    let mut document: toml_edit::DocumentMut = text.parse().context("the site document is no TOML any more")?;
-    let entries = document.get_mut("component").and_then(toml_edit::Item::as_array_of_tables_mut);
-    let named =
-        |entry: &&mut toml_edit::Table| entry.get("name").and_then(|it| it.as_str()) == Some(component.as_str());
-    let entry = entries.and_then(|entries| entries.iter_mut().find(named));
-    let entry = entry.with_context(|| format!("the site document has no component {component}"))?;
-    let inline = toml_edit::Value::InlineTable(toml_edit::InlineTable::new());
-    let params = entry.entry("params").or_insert(toml_edit::Item::Value(inline));
-    let params = params.as_table_like_mut().with_context(|| format!("params of {component} is no table"))?;
-    for (key, value) in set {
-        params.insert(key, toml_edit::Item::Value(value.clone()));
-    }
-    Ok(document.to_string())
+    let mut draft = Draft::read(text)?;
+    draft.set(component, set)?;
+    Ok(draft.text())
 }
 
 /// A site document's text that is being edited: what is not touched stays as the owner wrote it.
@@ -149,6 +139,22 @@ impl Draft {
             entry.insert("params", toml_edit::value(toml_edit::InlineTable::from_iter(params)));
         }
         push(self.tables("component")?, entry);
+        Ok(())
+    }
+
+    /// Sets parameters of a component.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its parameters are written in another form.
+    pub fn set(&mut self, name: &Name, set: &[(&str, toml_edit::Value)]) -> anyhow::Result<()> {
+        let entry = self.component(name)?;
+        let entry = entry.with_context(|| format!("the site document has no component {name}"))?;
+        let inline = toml_edit::Value::InlineTable(toml_edit::InlineTable::new());
+        let params = entry.entry("params").or_insert(toml_edit::Item::Value(inline));
+        let params = params.as_table_like_mut().with_context(|| format!("params of {name} is no table"))?;
+        for (key, value) in set {
+            params.insert(key, toml_edit::Item::Value(value.clone()));
+        }
         Ok(())
     }
 

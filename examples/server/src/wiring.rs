@@ -36,6 +36,9 @@ use godvision_ftp::io::spool::{Spool, SpoolEvent, SpoolOptions};
 use godvision_ftp::recorder::{ArchiverUnit, RecordSwitches, RecorderUnit, journal_entry};
 use godvision_ftp::spool::ClipId;
 use godvision_rtsp::CameraUnit;
+use godvision_vision::face::component::FaceUnit;
+use godvision_vision::face::gallery::Gallery;
+use godvision_vision::face::memory::FaceMemory;
 use godvision_vision::plate::component::PlateUnit;
 use godvision_vision::plate::{FETCH_COMMAND, RECOGNISER_FILE};
 use godvision_vision::sensors::{MotionUnit, QrUnit};
@@ -90,6 +93,7 @@ fn registry(
     store: Option<&Store>,
     spent: Arc<dyn SpentStore>,
     archive: Arc<dyn Archive>,
+    faces: FaceMemory,
 ) -> (Registry, Doors) {
     let doors_unit = DoorUnit::new(shared.access.clone(), spent, RelayRegistry::standard(Arc::clone(&shared.clock)));
     let doors = doors_unit.doors();
@@ -98,6 +102,7 @@ fn registry(
         .with(MotionUnit::default())
         .with(QrUnit::default())
         .with(PlateUnit::default())
+        .with(FaceUnit::new(faces))
         .with(SightingsUnit::new(store.cloned()))
         .with(doors_unit)
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
@@ -118,7 +123,8 @@ pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> 
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
     let shared = Shared::new(access, spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
-    let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive);
+    let nobody = FaceMemory::new(Gallery::new("nobody", 128)?)?;
+    let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive, nobody);
     let mut document = document.clone();
     // What a secret holds is checked where it is put into the store; here any address will do.
     for component in &mut document.components {
@@ -235,7 +241,8 @@ impl Wiring {
         let address = store.secrets().get(ARCHIVE_SECRET).await?;
         let archive = open_archive(&address.unwrap_or_else(|| ARCHIVE_FOLDER.into()), &data)?;
         let spent: Arc<dyn SpentStore> = Arc::new(SharedSpentLog::from(SpentLog::open(&data.join(SPENT_FILE))?));
-        let (registry, doors) = registry(&shared, Some(&store), spent, Arc::clone(&archive));
+        let (registry, doors) =
+            registry(&shared, Some(&store), spent, Arc::clone(&archive), store.faces().memory().clone());
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
         let secrets = KnownSecrets::default();
         secrets.read(document, &store).await?;
@@ -470,6 +477,10 @@ impl Running {
             if on {
                 let names = if there.is_empty() { vec![self.add_analysis(&mut draft, camera, switch)?] } else { there };
                 self.link_sightings(&mut draft, &names)?;
+                if switch == Switch::Faces {
+                    // A face is told from others by its colours too; the camera starts anew with them, once.
+                    draft.set(camera, &[("colour", true.into())])?;
+                }
                 self.link_alarms(&mut draft, camera)?;
             }
             Ok(draft.text())
@@ -537,7 +548,7 @@ impl Running {
             limit: 1,
             ..index::ClipQuery::default()
         });
-        let analyses = [Switch::Qr, Switch::Plates].map(|switch| Analysis {
+        let analyses = [Switch::Qr, Switch::Plates, Switch::Faces].map(|switch| Analysis {
             switch,
             is_on: self.fed_by(name, switch.unit()).iter().any(|it| self.is_on(it)),
             missing: self.missing(switch),
@@ -637,7 +648,7 @@ impl System for Running {
             match switch {
                 Switch::Archive => self.record(camera, on),
                 Switch::Detection => self.detect(camera, on).await?,
-                Switch::Qr | Switch::Plates => self.analyse(camera, switch, on).await?,
+                Switch::Qr | Switch::Plates | Switch::Faces => self.analyse(camera, switch, on).await?,
             }
             Ok(())
         })

@@ -150,6 +150,25 @@ async fn a_switch_adds_what_is_missing_and_keeps_what_is_there() {
 }
 
 #[tokio::test]
+async fn faces_bring_colour_to_their_camera() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path()).unwrap();
+    let path = folder.path().join(SITE_FILE);
+    std::fs::write(&path, DOCUMENT).unwrap();
+    let wiring = start(folder.path()).await;
+    let system = wiring.system();
+    system.set_switch(&name("yard"), Switch::Faces, true).await.unwrap();
+    assert!(is_on(&*system, "yard", Switch::Faces) && !is_on(&*system, "hall", Switch::Faces));
+    let document = godvision_core::site::SiteDocument::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let is_coloured =
+        |id: &str| document.components.iter().any(|it| it.name.as_str() == id && it.params.flag("colour"));
+    assert!(is_coloured("yard") && !is_coloured("hall"), "a face is told from others by its colours too");
+    let url = document.components.iter().find(|it| it.name.as_str() == "yard").unwrap().params.secret_names().count();
+    assert_eq!(url, 1, "its address is still there");
+    wiring.shutdown().await;
+}
+
+#[tokio::test]
 async fn plates_need_their_model_and_the_switch_says_how_to_get_it() {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.path()).unwrap();

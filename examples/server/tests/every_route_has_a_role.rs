@@ -22,12 +22,16 @@ fn path(template: &str) -> String {
 
 fn body(template: &str) -> Option<&'static str> {
     match template {
-        "/api/v1/cameras/{id}/detection" | "/api/v1/cameras/{id}/archive" | "/api/v1/cameras/{id}/qr" => {
-            Some(r#"{"on": true}"#)
-        }
+        "/api/v1/cameras/{id}/detection"
+        | "/api/v1/cameras/{id}/archive"
+        | "/api/v1/cameras/{id}/qr"
+        | "/api/v1/cameras/{id}/faces" => Some(r#"{"on": true}"#),
         // Its model is missing here, so it can only be switched off.
         "/api/v1/cameras/{id}/plates" => Some(r#"{"on": false}"#),
         "/api/v1/cameras/{id}/motion" => Some(r#"{"sensitivity": "high", "zones": ["gate: 0,0 1000,0 0,1000"]}"#),
+        "/api/v1/faces" => Some(r#"{"person": "bob", "list": "allow", "words": "agreed", "photos": ["none"]}"#),
+        "/api/v1/faces/{id}" => Some(r#"{"why": "asked to be forgotten"}"#),
+        "/api/v1/strangers/{id}" => Some(r#"{"person": "zoe", "words": "agreed"}"#),
         "/api/v1/plates/{id}" => Some(r#"{"owner": "Ada"}"#),
         "/api/v1/plates/import" => Some("plate,owner\r\nA123BC77,Ada\r\n"),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
@@ -42,7 +46,14 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
         let id = server.store.sightings().keep(common::sighting("yard/camera", "stranger", None, 0)).await.unwrap();
         path = template.replace("{id}", &id.to_string());
     }
-    if template.ends_with("/plates/{id}") {
+    if template.starts_with("/api/v1/faces/") {
+        common::enrolled(&server.store, "eileen").await;
+        path = template.replace("{id}", "eileen");
+    }
+    if template.contains("/strangers/") {
+        path = template.replace("{id}", &common::stranger(&server.store).to_string());
+    }
+    if template.ends_with("/api/v1/plates/{id}") {
         server.store.plates().put(&[common::known_plate("A123BC77", "Ada")]).await.unwrap();
         path = template.replace("{id}", "A123BC77");
     }

@@ -15,7 +15,7 @@ use godvision_server::store::Switch;
 use godvision_server::web::WebOptions;
 use godvision_server::web::system::ClipState;
 
-const PAGES: [&str; 6] = ["/cameras", "/clips", "/sightings", "/plates", "/doors", "/journal"];
+const PAGES: [&str; 7] = ["/cameras", "/clips", "/sightings", "/plates", "/faces", "/doors", "/journal"];
 
 #[tokio::test]
 async fn cameras_with_their_troubles_and_switches() {
@@ -32,7 +32,9 @@ async fn cameras_with_their_troubles_and_switches() {
         "no problem while online"
     );
     let viewer = server.get("/cameras", &server.token("vera").await).await.text();
-    assert_eq!((page.matches(" disabled").count(), viewer.matches(" disabled").count()), (2, 8));
+    assert_eq!((page.matches(" disabled").count(), viewer.matches(" disabled").count()), (4, 10));
+    let admin = server.get("/cameras", &server.token("ada").await).await.text();
+    assert_eq!(admin.matches(" disabled").count(), 2, "an administrator lacks the model alone");
     assert!(page.contains("fill the folder &#60;models&#62; first"), "what is missing is said: {page}");
 }
 

@@ -1,17 +1,21 @@
 //! Whether a face is alive and not a picture of one: the trait [`LivenessCheck`] and two checks without a model.
 //!
-//! [`Parallax`]: however a flat picture is held, waved and turned, its points move by a homography. The four corners (eyes
-//! and mouth) of two pictures give it, and it says where the nose of a flat face would be. A real nose stands out, so it
-//! moves against that when the head turns. What is asked is that the nose *drifts* by a part of the distance of the eyes,
-//! as a head does, and does not *tremble* as points do that a detector places coarsely: J. von Neumann's ratio
-//! ("Distribution of the ratio of the mean square successive difference to the variance", 1941) is 2 for trembling of any
-//! size and near 0 for motion. A face that keeps still does not pass.
+//! [`Parallax`]: however a flat picture is held, waved and turned, its image changes by a homography. The best one is
+//! taken off between two pictures of the face, half a second and more apart, and what is left must be more than a flat
+//! picture leaves, and go on in the same way over several pictures. A head that turns by ten degrees leaves ten times as
+//! much as a photo does. A face that keeps still does not pass.
+//!
+//! Two ways by the detector's five points were tried first and given up: a small network places the points of a
+//! turned photo as if it were a turned head, so that 88 % of waved photos passed and 56 % of heads. What is here now was
+//! tried on 155 portraits, each drawn as a waved photo and with the depth of a head, with a camera's noise: see
+//! `examples/wave_photos.rs`.
 //!
 //! [`HeadTurn`]: turn left, turn right, in an order that the caller draws at random.
 //!
 //! **What they do not stop:** a video shown on a screen (of somebody who turns, for the first; of the very turns asked for,
-//! for the second), a mask, a photo bent round a cylinder, a doll. They were tested on simulated points and not on
-//! attacks. So a face alone should open what a copied key may open; for more, ask for a second factor.
+//! for the second), a mask, a photo bent round a cylinder, a photo with holes for the eyes, a doll. Light that glides over
+//! a glossy print may pass for relief. They were tested on drawings and not on attacks, of which no free set was at hand.
+//! So a face alone should open what a copied key may open; for more, ask for a second factor.
 //!
 //! **Never:** a pass without movement, a pass that outlives its track, randomness.
 
@@ -24,6 +28,7 @@ use std::time::Duration;
 use godvision_core::MonoTime;
 
 use super::quality::Pose;
+use super::relief::{Plane, Relief, Shades};
 use super::{Face, FaceChip};
 
 /// What a check says.
@@ -46,112 +51,75 @@ pub trait LivenessCheck: Send {
     fn reset(&mut self);
 }
 
-/// Pictures that are looked back at, at most.
-const FRAMES_MAX: usize = 64;
-/// Fewest pictures of a decision: with fewer, trembling looks like drifting too often.
-const FRAMES_MIN: usize = 8;
-/// How long is looked back.
-const WINDOW: Duration = Duration::from_millis(2000);
-/// Least time that the pictures must span.
-const SPAN: Duration = Duration::from_millis(800);
-/// Least drift of the nose, as a standard deviation in distances of the eyes: that of a head which swings by 5 degrees to
-/// each side, 0.6 tan(5 deg) / sqrt(2).
-const DRIFT_MIN: f64 = 0.037;
-/// Largest ratio of von Neumann that is drift. Simulated at 5 to 12 pictures a second: photos whose points tremble by a
-/// twentieth of the eyes' distance passed in 0 to 1 % of tries of two seconds, heads with points good to 1.3 % that swing
-/// by 11 degrees in 91 to 100 %. At 0.5 it was 1.5 % of the photos.
-const RATIO_MAX: f64 = 0.4;
+/// Pictures of the face that later ones are compared with, at most. Each costs half a millisecond a picture.
+const PLANES_MAX: usize = 4;
+/// How far apart they are taken.
+const PLANES_EVERY: Duration = Duration::from_millis(600);
+/// How long one is compared with: four of them are always there. A head that swings once in two seconds shows all it has.
+const WINDOW: Duration = Duration::from_millis(2400);
+/// What must be left, root of the mean square in distances of the eyes. Of 155 portraits drawn as photos that turn by up
+/// to 29 degrees, 95 of 100 left less than 0.005; drawn as heads that turn by 17 degrees, more than 0.020.
+const RELIEF_MIN: f32 = 0.015;
+/// Least correlation after the fit. Below, it is the fit that failed: a hand before the face, a blur, another person.
+const FIT_MIN: f32 = 0.9;
+/// Pictures in a row that must leave it.
+const AGREEING: u32 = 3;
+/// Least likeness, as a cosine, of what two of them leave. Noise has 0.
+const ALIKE_MIN: f32 = 0.6;
 
-/// The nose against the plane of the face; see the module.
-#[derive(Clone, Debug, Default)]
+/// What a flat picture does not do; see the module.
+///
+/// Two to three milliseconds a picture, 60 kB. Does not look at the points, only at the chip.
+#[derive(Default)]
 pub struct Parallax {
-    frames: VecDeque<(MonoTime, [[f32; 2]; 5])>,
+    views: VecDeque<View>,
+}
+
+struct View {
+    at: MonoTime,
+    plane: Plane,
+    last: Option<Relief>,
+    agreeing: u32,
 }
 
 impl LivenessCheck for Parallax {
-    fn look(&mut self, at: MonoTime, face: &Face, _: &FaceChip) -> Liveness {
-        if !face.points.iter().flatten().all(|value| value.is_finite()) {
-            return Liveness::Unknown;
+    fn look(&mut self, at: MonoTime, _: &Face, chip: &FaceChip) -> Liveness {
+        let shades = Shades::of(chip);
+        self.views.retain(|view| at - view.at <= WINDOW);
+        let is_live = self.views.iter_mut().fold(false, |is_live, view| view.look(&shades) || is_live);
+        let is_due = self.views.back().is_none_or(|newest| at - newest.at >= PLANES_EVERY);
+        if is_due && let Some(plane) = Plane::new(shades) {
+            if self.views.len() == PLANES_MAX {
+                self.views.pop_front();
+            }
+            self.views.push_back(View { at, plane, last: None, agreeing: 0 });
         }
-        while self.frames.len() >= FRAMES_MAX || self.frames.front().is_some_and(|(then, _)| at - *then > WINDOW) {
-            self.frames.pop_front();
-        }
-        self.frames.push_back((at, face.points));
-        let Some((first, reference)) = self.frames.front() else { return Liveness::Unknown };
-        if self.frames.len() < FRAMES_MIN || at - *first < SPAN {
-            return Liveness::Unknown;
-        }
-        let paths: Option<Vec<[f64; 2]>> = self.frames.iter().map(|(_, points)| aside(reference, points)).collect();
-        let Some(path) = paths else { return Liveness::Unknown };
-        let moves = (0..2).any(|axis| drifts(&path, axis));
-        if moves { Liveness::Live } else { Liveness::Unknown }
+        if is_live { Liveness::Live } else { Liveness::Unknown }
     }
 
     fn reset(&mut self) {
-        self.frames.clear();
+        self.views.clear();
     }
 }
 
-/// Whether the path moves along this axis as something steady does, and far enough.
-fn drifts(path: &[[f64; 2]], axis: usize) -> bool {
-    let count = path.len() as f64;
-    let mean = path.iter().map(|place| place[axis]).sum::<f64>() / count;
-    let variance = path.iter().map(|place| (place[axis] - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let steps = path.windows(2).map(|pair| (pair[1][axis] - pair[0][axis]).powi(2));
-    let successive = steps.sum::<f64>() / (count - 1.0);
-    // Half of the successive difference is the variance of what trembles; the rest is the drift's.
-    let drift = (variance - successive / 2.0).max(0.0).sqrt();
-    drift >= DRIFT_MIN && successive <= RATIO_MAX * variance
-}
-
-/// Where the nose is against where it would be in a flat face, in distances of the eyes.
-fn aside(from: &[[f32; 2]; 5], to: &[[f32; 2]; 5]) -> Option<[f64; 2]> {
-    let corners = |points: &[[f32; 2]; 5]| [points[0], points[1], points[4], points[3]].map(|p| p.map(f64::from));
-    let nose = from[2].map(f64::from);
-    let flat = transfer(corners(from), corners(to), nose)?;
-    let eyes = f64::from((to[1][0] - to[0][0]).hypot(to[1][1] - to[0][1]));
-    let away = [(f64::from(to[2][0]) - flat[0]) / eyes, (f64::from(to[2][1]) - flat[1]) / eyes];
-    away.iter().all(|value| value.is_finite()).then_some(away)
-}
-
-/// Takes `point` along with the homography that takes four corners to four others: through the unit square (Heckbert,
-/// "Fundamentals of texture mapping and image warping", 1989).
-fn transfer(from: [[f64; 2]; 4], to: [[f64; 2]; 4], point: [f64; 2]) -> Option<[f64; 2]> {
-    let inverse = adjugate(&square_to(from)?);
-    let [u, v, w] = apply(&inverse, [point[0], point[1], 1.0]);
-    let [x, y, w] = apply(&square_to(to)?, [u / w, v / w, 1.0]);
-    let place = [x / w, y / w];
-    place.iter().all(|value| value.is_finite()).then_some(place)
-}
-
-/// Takes (0, 0), (1, 0), (1, 1), (0, 1) to the corners.
-fn square_to([a, b, c, d]: [[f64; 2]; 4]) -> Option<[[f64; 3]; 3]> {
-    let sum = [a[0] - b[0] + c[0] - d[0], a[1] - b[1] + c[1] - d[1]];
-    let (one, two) = ([b[0] - c[0], b[1] - c[1]], [d[0] - c[0], d[1] - c[1]]);
-    let area = one[0] * two[1] - two[0] * one[1];
-    if area.abs() < 1e-9 {
-        return None;
+impl View {
+    fn look(&mut self, shades: &Shades) -> bool {
+        let relief = self.plane.against(shades);
+        let relief = relief.filter(|relief| relief.size >= RELIEF_MIN && relief.fit >= FIT_MIN);
+        self.agreeing = match (&self.last, &relief) {
+            (_, None) => 0,
+            (Some(last), Some(now)) if last.alike(now) >= ALIKE_MIN => self.agreeing + 1,
+            _ => 1,
+        };
+        self.last = relief;
+        self.agreeing >= AGREEING
     }
-    let g = (sum[0] * two[1] - two[0] * sum[1]) / area;
-    let h = (one[0] * sum[1] - sum[0] * one[1]) / area;
-    Some([
-        [b[0] - a[0] + g * b[0], d[0] - a[0] + h * d[0], a[0]],
-        [b[1] - a[1] + g * b[1], d[1] - a[1] + h * d[1], a[1]],
-        [g, h, 1.0],
-    ])
 }
 
-fn adjugate(m: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
-    let minor = |r: [usize; 2], c: [usize; 2]| m[r[0]][c[0]] * m[r[1]][c[1]] - m[r[0]][c[1]] * m[r[1]][c[0]];
-    [
-        [minor([1, 2], [1, 2]), -minor([0, 2], [1, 2]), minor([0, 1], [1, 2])],
-        [-minor([1, 2], [0, 2]), minor([0, 2], [0, 2]), -minor([0, 1], [0, 2])],
-        [minor([1, 2], [0, 1]), -minor([0, 2], [0, 1]), minor([0, 1], [0, 1])],
-    ]
-}
-
-fn apply(m: &[[f64; 3]; 3], v: [f64; 3]) -> [f64; 3] {
-    m.map(|row| row[0] * v[0] + row[1] * v[1] + row[2] * v[2])
+impl std::fmt::Debug for Parallax {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "parallax against {} views", self.views.len())
+    }
 }
 
 /// A way to turn the head, as the person sees it.
@@ -240,80 +208,29 @@ mod tests {
         [[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.57, 0.6], [-0.42, 1.155, 0.0], [0.42, 1.155, 0.0]];
 
     /// Seen from 8 eye distances away, 60 pixels between the eyes.
-    fn seen(solid: [[f64; 3]; 5], yaw: f64, pitch: f64, noise: &mut impl FnMut() -> f64) -> Face {
+    fn seen(solid: [[f64; 3]; 5], yaw: f64, pitch: f64) -> Face {
         let points = solid.map(|[x, y, z]| {
             let (x, z) = (x * yaw.cos() + z * yaw.sin(), z * yaw.cos() - x * yaw.sin());
             let (y, z) = (y * pitch.cos() - z * pitch.sin(), z * pitch.cos() + y * pitch.sin());
             let far = 8.0 / (8.0 - z);
-            [(200.0 + 60.0 * x * far + noise()) as f32, (150.0 + 60.0 * y * far + noise()) as f32]
+            [(200.0 + 60.0 * x * far) as f32, (150.0 + 60.0 * y * far) as f32]
         });
         Face { bounds: [100.0, 80.0, 300.0, 300.0], score: 0.9, points }
     }
 
-    fn flat() -> [[f64; 3]; 5] {
-        HEAD.map(|[x, y, _]| [x, y, 0.0])
-    }
-
-    fn trembling(pixels: f64, seed: u64) -> impl FnMut() -> f64 {
-        let mut state = seed * 2 + 1;
-        move || {
-            let mut uniform = || {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
-            };
-            (0..4).map(|_| uniform()).sum::<f64>() * pixels * 3.0_f64.sqrt()
-        }
-    }
-
-    fn judge(
-        solid: [[f64; 3]; 5],
-        yaw: impl Fn(f64) -> f64,
-        pitch: impl Fn(f64) -> f64,
-        pixels: f64,
-        seed: u64,
-    ) -> bool {
-        let chip = FaceChip::from_pixels(&[0; CHIP_SIDE * CHIP_SIDE * 3]).unwrap();
-        let mut noise = trembling(pixels, seed);
-        let mut check = Parallax::default();
-        (0..25_u64).any(|frame| {
-            let t = frame as f64 / 12.5;
-            check.look(MonoTime::from_millis(frame * 80), &seen(solid, yaw(t), pitch(t), &mut noise), &chip)
-                == Liveness::Live
-        })
-    }
-
     #[test]
-    fn a_head_that_turns_passes_and_a_photo_does_not_however_it_is_waved() {
-        let (mut heads, mut photos, mut still) = (0, 0, 0);
-        for seed in 0..100 {
-            heads += u32::from(judge(HEAD, |t| 0.3 * (t * 2.0).sin(), |_| 0.0, 0.8, seed));
-            photos += u32::from(judge(flat(), |t| 0.6 * (t * 2.0).sin(), |t| 0.4 * (t * 3.0).cos(), 0.8, seed));
-            still += u32::from(judge(HEAD, |_| 0.0, |_| 0.0, 0.8, seed));
-        }
-        assert!(heads >= 95, "{heads} of 100");
-        assert_eq!((photos, still), (0, 0));
-    }
-
-    #[test]
-    fn coarse_points_of_a_photo_do_not_pass_for_movement() {
-        let passed = (0..100).filter(|&seed| judge(flat(), |t| 0.5 * t.sin(), |_| 0.0, 3.0, seed)).count();
-        assert!(passed <= 2, "{passed} of 100");
-    }
-
-    #[test]
-    fn a_photo_shown_for_a_minute_does_not_pass() {
-        let chip = FaceChip::from_pixels(&[0; CHIP_SIDE * CHIP_SIDE * 3]).unwrap();
-        for seed in 0..10 {
-            let mut noise = trembling(1.2, seed);
+    fn a_chip_without_texture_and_a_face_that_keeps_still_do_not_pass() {
+        let head = seen(HEAD, 0.0, 0.0);
+        let textured: Vec<u8> = (0..CHIP_SIDE * CHIP_SIDE * 3).map(|i| (i * i / 97 % 251) as u8).collect();
+        for pixels in [vec![0; CHIP_SIDE * CHIP_SIDE * 3], vec![255; CHIP_SIDE * CHIP_SIDE * 3], textured] {
+            let chip = FaceChip::from_pixels(&pixels).unwrap();
             let mut check = Parallax::default();
-            for frame in 0..600_u64 {
-                let t = frame as f64 / 10.0;
-                let face = seen(flat(), 0.6 * (t * 1.7).sin(), 0.4 * (t * 2.3).cos(), &mut noise);
-                let state = check.look(MonoTime::from_millis(frame * 100), &face, &chip);
-                assert_eq!(state, Liveness::Unknown, "seed {seed}, {t} s");
+            for frame in 0..100 {
+                assert_eq!(check.look(MonoTime::from_millis(frame * 100), &head, &chip), Liveness::Unknown);
+                assert!(check.views.len() <= PLANES_MAX);
             }
+            check.reset();
+            assert!(check.views.is_empty());
         }
     }
 
@@ -324,7 +241,7 @@ mod tests {
             let mut check = HeadTurn::new(turns.to_vec(), Duration::from_secs(8));
             let mut state = Liveness::Unknown;
             for (frame, yaw) in yaws.iter().enumerate() {
-                let face = seen(HEAD, yaw.to_radians(), 0.0, &mut || 0.0);
+                let face = seen(HEAD, yaw.to_radians(), 0.0);
                 state = check.look(MonoTime::from_millis(frame as u64 * step), &face, &chip);
             }
             state

@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod align;
+mod relief;
 mod sface;
 mod yunet;
 

@@ -103,6 +103,10 @@ async fn start_camera() -> anyhow::Result<(RtspServer, Secret)> {
 fn document() -> anyhow::Result<SiteDocument> {
     let mut document = site::base("demo")?;
     site::add_camera(&mut document, CAMERA, "camera-yard")?;
+    // Sightings have their pictures in colour, and faces can be switched on without the camera starting anew.
+    for camera in document.components.iter_mut().filter(|it| it.unit == "camera") {
+        camera.params.set("colour", true.into(), None);
+    }
     // Codes are looked for only where something moves: the rest of the time the reader costs nothing.
     site::add(&mut document, &format!("qr/{CAMERA}"), "qr", Params::new().with("motion_wakes", true))?;
     let relay = Params::new().with("relay", ParamValue::Text("simulated://".to_owned()));

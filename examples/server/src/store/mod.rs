@@ -1,11 +1,12 @@
 //! What the server keeps in its data folder: one SQLite database, and one key file for the secrets in it.
 //!
 //! [`Store::open`] makes or opens `godvision.db` (WAL, `synchronous = FULL`: what was acknowledged survives a power cut)
-//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Sightings`], [`Plates`], [`Users`], [`Sessions`],
+//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Sightings`], [`Plates`], [`Faces`], [`Users`], [`Sessions`],
 //! [`Settings`], [`Secrets`].
 //!
 //! **Never:** clips (the spool and the archive own those), plain passwords or tokens, a second database.
 
+mod faces;
 mod journal;
 mod plates;
 mod secrets;
@@ -23,6 +24,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 
+pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
 pub use plates::{
     KnownPlate, NOTE_CHARS_MAX, OWNER_CHARS_MAX, PLATE_PAGE_MAX, PLATES_MAX, PlateMatch, PlateProblem, Plates, Standing,
@@ -83,6 +85,9 @@ pub enum StoreError {
     /// A plate with what was written about it cannot be kept.
     #[error(transparent)]
     BadPlate(#[from] PlateProblem),
+    /// A photo is no good, or what was asked of the faces is refused.
+    #[error(transparent)]
+    Face(#[from] FaceProblem),
     /// The list of plates has no room.
     #[error("the list has room for {PLATES_MAX} plates: remove some first")]
     ListFull,
@@ -193,6 +198,7 @@ pub struct Store {
     journal: Arc<SqliteJournal>,
     sightings: Sightings,
     plates: Plates,
+    faces: Faces,
     users: Users,
     sessions: Sessions,
     settings: Settings,
@@ -219,6 +225,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten: a picture of somebody must not lie in a free page.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
@@ -229,14 +237,16 @@ impl Store {
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
         let writer = options.connect().await.doing("opening it to write the journal")?;
         let seen = options.connect().await.doing("opening it to write sightings")?;
+        let (settings, secrets) = (Settings::new(pool.clone()), Secrets::new(pool.clone(), &key));
         Ok(Self {
+            faces: Faces::open(folder, secrets.clone(), &settings, Arc::clone(&clock)).await?,
             journal: Arc::new(SqliteJournal::start(writer, pool.clone())),
             sightings: Sightings::start(seen, pool.clone(), Arc::clone(&clock)),
             plates: Plates::open(pool.clone(), Arc::clone(&clock)).await?,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
-            settings: Settings::new(pool.clone()),
-            secrets: Secrets::new(pool.clone(), &key),
+            settings,
+            secrets,
             pool,
         })
     }
@@ -254,6 +264,11 @@ impl Store {
     /// The plates somebody wrote down.
     pub fn plates(&self) -> &Plates {
         &self.plates
+    }
+
+    /// The people whose faces are known.
+    pub fn faces(&self) -> &Faces {
+        &self.faces
     }
 
     /// Who may sign in.

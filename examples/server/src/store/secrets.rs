@@ -68,11 +68,16 @@ impl Secrets {
     /// # Errors
     /// [`StoreError::LongSecret`], [`StoreError::Random`], [`StoreError::Database`].
     pub async fn put(&self, name: &str, secret: &Secret) -> Result<(), StoreError> {
-        if secret.expose().len() > SECRET_BYTES_MAX {
+        self.put_bytes(name, secret.expose().as_bytes(), SECRET_BYTES_MAX).await
+    }
+
+    /// Keeps at most `bytes_max` bytes that are no text, sealed the same way.
+    pub(super) async fn put_bytes(&self, name: &str, bytes: &[u8], bytes_max: usize) -> Result<(), StoreError> {
+        if bytes.len() > bytes_max {
             return Err(StoreError::LongSecret);
         }
         let nonce = random::<24>()?;
-        let payload = Payload { msg: secret.expose().as_bytes(), aad: name.as_bytes() };
+        let payload = Payload { msg: bytes, aad: name.as_bytes() };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| StoreError::LongSecret)?;
         sqlx::query(
             "INSERT INTO secret (name, nonce, sealed) VALUES (?, ?, ?)
@@ -92,6 +97,13 @@ impl Secrets {
     /// # Errors
     /// [`StoreError::Sealed`] if it was sealed with another key or changed, [`StoreError::Database`].
     pub async fn get(&self, name: &str) -> Result<Option<Secret>, StoreError> {
+        let Some(opened) = self.get_bytes(name).await? else { return Ok(None) };
+        let failed = |_| StoreError::Sealed { name: name.to_owned() };
+        String::from_utf8(opened).map(|text| Some(Secret::from(text))).map_err(failed)
+    }
+
+    /// What [`Secrets::put_bytes`] kept.
+    pub(super) async fn get_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT nonce, sealed FROM secret WHERE name = ?")
             .bind(name)
             .fetch_optional(&self.pool)
@@ -101,8 +113,16 @@ impl Secrets {
         let failed = || StoreError::Sealed { name: name.to_owned() };
         let nonce: [u8; 24] = nonce.try_into().map_err(|_| failed())?;
         let payload = Payload { msg: &sealed, aad: name.as_bytes() };
-        let opened = self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| failed())?;
-        String::from_utf8(opened).map(|text| Some(Secret::from(text))).map_err(|_| failed())
+        self.cipher.decrypt(&XNonce::from(nonce), payload).map(Some).map_err(|_| failed())
+    }
+
+    /// The names that begin with `prefix`, which holds no `%` or `_`.
+    pub(super) async fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT name FROM secret WHERE name LIKE ? || '%'")
+            .bind(prefix)
+            .fetch_all(&self.pool)
+            .await
+            .doing("listing secrets")
     }
 
     /// Forgets the secret kept under `name`, if there is one.

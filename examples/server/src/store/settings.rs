@@ -20,16 +20,19 @@ pub enum Switch {
     Qr,
     /// Whether number plates are read. The site document says so.
     Plates,
+    /// Whether faces are recognised. The site document says so.
+    Faces,
 }
 
 impl Switch {
-    /// `detection`, `archive`, `qr` or `plates`.
+    /// `detection`, `archive`, `qr`, `plates` or `faces`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Detection => "detection",
             Self::Archive => "archive",
             Self::Qr => "qr",
             Self::Plates => "plates",
+            Self::Faces => "faces",
         }
     }
 
@@ -40,12 +43,13 @@ impl Switch {
             Self::Archive => "recorder",
             Self::Qr => "qr",
             Self::Plates => "plate",
+            Self::Faces => "face",
         }
     }
 
     /// Whether the site document keeps it, not these settings: what it switches can be missing there altogether.
     pub fn is_in_document(self) -> bool {
-        matches!(self, Self::Qr | Self::Plates)
+        matches!(self, Self::Qr | Self::Plates | Self::Faces)
     }
 }
 

@@ -15,6 +15,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("cameras.js", "text/javascript; charset=utf-8", include_str!("../../assets/cameras.js")),
     ("clips.js", "text/javascript; charset=utf-8", include_str!("../../assets/clips.js")),
     ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
+    ("faces.js", "text/javascript; charset=utf-8", include_str!("../../assets/faces.js")),
     ("player.js", "text/javascript; charset=utf-8", include_str!("../../assets/player.js")),
     ("plates.js", "text/javascript; charset=utf-8", include_str!("../../assets/plates.js")),
     ("sightings.js", "text/javascript; charset=utf-8", include_str!("../../assets/sightings.js")),

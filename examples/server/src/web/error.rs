@@ -85,6 +85,7 @@ impl IntoResponse for WebError {
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Face(problem) => Self::bad_request(problem.code(), problem.to_string()),
             StoreError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string())
                 .with_header(header::RETRY_AFTER, "3"),
             error => Self::inside("the store failed", &error),

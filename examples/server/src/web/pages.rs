@@ -21,6 +21,7 @@ use super::system::{Camera, Clip, ClipState};
 use super::{AppState, WebError};
 use crate::store::Role;
 
+pub(super) mod faces;
 pub(super) mod plates;
 pub(super) mod sightings;
 

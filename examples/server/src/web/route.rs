@@ -39,7 +39,9 @@ pub fn routes() -> Vec<Route> {
     const VIEWER: Access = Access::AtLeast(Role::Viewer);
     const OPERATOR: Access = Access::AtLeast(Role::Operator);
     const ADMIN: Access = Access::AtLeast(Role::Admin);
-    // A list of plates is longer than any other request.
+    // A list of plates and photos are longer than any other request.
+    let photos = DefaultBodyLimit::max(api::faces::ENROL_BYTES_MAX);
+    let photo = DefaultBodyLimit::max(api::faces::SEARCH_BYTES_MAX);
     let large = DefaultBodyLimit::max(api::plates::IMPORT_BYTES_MAX);
     vec![
         // Pages.
@@ -52,6 +54,7 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/sightings", VIEWER, get(pages::sightings::sightings)),
         line(Method::GET, "/plates", OPERATOR, get(pages::plates::plates)),
         line(Method::GET, "/plates.csv", OPERATOR, get(api::plates::csv)),
+        line(Method::GET, "/faces", ADMIN, get(pages::faces::faces)),
         line(Method::GET, "/doors", VIEWER, get(pages::doors)),
         line(Method::GET, "/journal", VIEWER, get(pages::journal)),
         line(Method::GET, "/journal.csv", VIEWER, get(api::journal::csv)),
@@ -69,6 +72,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::PUT, "/api/v1/cameras/{id}/archive", OPERATOR, put(api::cameras::archive)),
         line(Method::PUT, "/api/v1/cameras/{id}/qr", OPERATOR, put(api::cameras::qr)),
         line(Method::PUT, "/api/v1/cameras/{id}/plates", OPERATOR, put(api::cameras::plates)),
+        // What it looks for is people's bodies: not for operators.
+        line(Method::PUT, "/api/v1/cameras/{id}/faces", ADMIN, put(api::cameras::faces)),
         line(Method::GET, "/api/v1/cameras/{id}/motion", VIEWER, get(api::cameras::watching)),
         line(Method::PUT, "/api/v1/cameras/{id}/motion", ADMIN, put(api::cameras::set_watching)),
         line(Method::GET, "/api/v1/cameras/{id}/live", VIEWER, get(api::cameras::live)),
@@ -81,6 +86,14 @@ pub fn routes() -> Vec<Route> {
         line(Method::POST, "/api/v1/plates/import", ADMIN, post(api::plates::import).layer(large)),
         line(Method::PUT, "/api/v1/plates/{id}", ADMIN, put(api::plates::put)),
         line(Method::DELETE, "/api/v1/plates/{id}", ADMIN, delete(api::plates::remove)),
+        line(Method::GET, "/api/v1/faces", ADMIN, get(api::faces::list)),
+        line(Method::POST, "/api/v1/faces", ADMIN, post(api::faces::enrol).layer(photos)),
+        line(Method::DELETE, "/api/v1/faces/{id}", ADMIN, delete(api::faces::forget)),
+        line(Method::GET, "/api/v1/faces/{id}/photo", ADMIN, get(api::faces::photo)),
+        line(Method::POST, "/api/v1/face-search", ADMIN, post(api::faces::search).layer(photo)),
+        line(Method::GET, "/api/v1/strangers", ADMIN, get(api::faces::strangers)),
+        line(Method::PUT, "/api/v1/strangers/{id}", ADMIN, put(api::faces::name_stranger)),
+        line(Method::DELETE, "/api/v1/strangers/{id}", ADMIN, delete(api::faces::forget_stranger)),
         line(Method::GET, "/api/v1/doors", VIEWER, get(api::doors::list)),
         line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),
         line(Method::GET, "/api/v1/journal", VIEWER, get(api::journal::list)),

@@ -18,6 +18,8 @@ use godvision_core::{ManualClock, MonoTime, Name, Secret, Stamp, WallTime};
 use godvision_server::store::{KnownPlate, NewSighting, Role, Standing, Store};
 use godvision_server::web::live::{LiveHub, LiveLimits};
 use godvision_server::web::{AppState, WebOptions, serve};
+use godvision_vision::face::Embedding;
+use godvision_vision::face::gallery::List;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -55,6 +57,30 @@ pub(crate) fn known_plate(plate: &str, owner: &str) -> KnownPlate {
         from: None,
         to: None,
     }
+}
+
+/// A public-domain portrait (`assets/demo/SOURCES.md`) as a JPEG.
+pub(crate) fn portrait() -> Bytes {
+    let picture = image::load_from_memory(include_bytes!("../../assets/demo/portrait.png")).expect("the portrait");
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    picture.into_rgb8().write_to(&mut jpeg, image::ImageFormat::Jpeg).expect("the portrait fits a JPEG");
+    jpeg.into_inner().into()
+}
+
+/// Enrols the portrait as `person`, unless they are there.
+pub(crate) async fn enrolled(store: &Store, person: &str) {
+    let person = Name::new(person).expect("a name of the test is valid");
+    if store.faces().persons().iter().all(|known| known.name != person) {
+        let prepared = store.faces().prepare(vec![portrait()]).await.unwrap();
+        store.faces().enrol(&person, List::Allow, &prepared, "she herself", "agreed").await.unwrap();
+    }
+}
+
+/// A stranger who was seen; the group.
+pub(crate) fn stranger(store: &Store) -> u64 {
+    let values: Vec<f32> = (0..128).map(|n| if n % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let face = Embedding::new(&values).expect("numbers of the test are a face");
+    store.faces().memory().strangers(|strangers| strangers.add(MonoTime::ZERO, &face))
 }
 
 /// A folder of its own, removed at the end.
@@ -165,8 +191,8 @@ impl Asking {
         self.header("content-type", "application/json")
     }
 
-    pub(crate) fn raw(mut self, text: impl Into<String>) -> Self {
-        self.body = Body::from(text.into());
+    pub(crate) fn raw(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.body = Body::from(bytes.into());
         self
     }
 

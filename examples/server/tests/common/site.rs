@@ -47,6 +47,7 @@ pub(crate) fn camera(id: &str, title: &str, state: StreamState) -> Camera {
         archive: true,
         analyses: vec![
             Analysis { switch: Switch::Qr, is_on: true, missing: None },
+            Analysis { switch: Switch::Faces, is_on: false, missing: None },
             Analysis {
                 switch: Switch::Plates,
                 is_on: false,

@@ -229,6 +229,16 @@ pub(crate) async fn plates(
     switch(&state, &who, &id, Switch::Plates, body).await
 }
 
+/// `PUT /api/v1/cameras/{id}/faces`
+pub(crate) async fn faces(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+    body: Result<Json<SwitchBody>, JsonRejection>,
+) -> Result<Json<SwitchView>, WebError> {
+    switch(&state, &who, &id, Switch::Faces, body).await
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WatchingView {

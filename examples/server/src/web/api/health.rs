@@ -58,6 +58,8 @@ pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse 
     };
     gauge("counter", "godvision_journal_entries_total", "Entries committed.", &[(String::new(), journal.entries())]);
     gauge("counter", "godvision_journal_commits_total", "Commits made.", &[(String::new(), journal.commits())]);
+    let crops = state.store().sightings().crops_bytes();
+    gauge("gauge", "godvision_sightings_crops_bytes", "Pictures of sightings kept.", &[(String::new(), crops)]);
     let live = state.live().counters();
     let by_camera = |value: fn(&super::super::live::LiveCounters) -> u64| -> Vec<(String, u64)> {
         // Names hold letters, digits, '-', '_', '.' and '/', so they need no escape in a label.

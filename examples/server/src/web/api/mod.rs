@@ -5,6 +5,7 @@
 pub(super) mod cameras;
 pub(super) mod clips;
 pub(super) mod doors;
+pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
 pub(super) mod plates;
