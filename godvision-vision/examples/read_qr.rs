@@ -1,8 +1,9 @@
 //! Reads QR codes from image files: `read_qr FILE...`. Folders stand for the images in them.
 //!
 //! Prints a line for every file: its path, the text found (empty if none; tabs and line ends are written as `\t` and
-//! `\n`) and the milliseconds that reading took, separated by tabs. A file named `NAME.txt` beside `NAME.png` holds what
-//! the code says; if there are any, the last line counts how many were read exactly. What to read next: `QrReader` in the
+//! `\n`, other control characters as `\u{1d}`) and the milliseconds that reading took, separated by tabs. A file named
+//! `NAME.txt` beside `NAME.png` holds what the code says; if there are any, the last line counts how many were read
+//! exactly. What to read next: `QrReader` in the
 //! crate's documentation, which remembers what it saw from picture to picture.
 
 use std::error::Error;
@@ -65,5 +66,14 @@ fn beside(image: &Path) -> Option<String> {
 }
 
 fn one_line(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\r', "\\r").replace('\n', "\\n")
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' => line.push_str("\\\\"),
+            '\u{2028}' | '\u{2029}' => line.extend(letter.escape_unicode()),
+            _ if letter.is_control() => line.extend(letter.escape_default()),
+            _ => line.push(letter),
+        }
+    }
+    line
 }
