@@ -98,6 +98,7 @@ impl std::fmt::Debug for FaceModels {
 /// What is known of a track beside its votes.
 struct Known {
     check: Option<Box<dyn LivenessCheck>>,
+    decided: Option<Identity>,
     is_live: bool,
     reported_live: bool,
 }
@@ -244,11 +245,16 @@ impl FaceWatcher {
         let step = self.identifier.step(track, at, &embedding, &matches);
         let known = self.known.entry(track).or_insert_with(|| Known {
             check: self.liveness.as_ref().map(|make| make()),
+            decided: None,
             is_live: false,
             reported_live: false,
         });
+        // Who was a stranger and is now somebody may be holding up a photo: that somebody has shown nothing yet.
+        let is_other =
+            known.decided.as_ref().zip(step.decided.as_ref()).is_some_and(|(before, now)| !before.is_same(now));
+        known.decided = step.decided.clone().or(known.decided.take());
         if let Some(check) = &mut known.check {
-            if step.is_other {
+            if step.is_other || is_other {
                 check.reset();
                 known.is_live = false;
             }
