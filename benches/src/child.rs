@@ -21,6 +21,9 @@ use godvision_ftp::io::spool::{Spool, SpoolEvent, SpoolOptions};
 use godvision_rtsp::decode::{self, Backend, DecodeOptions, Frames};
 use godvision_rtsp::restream::{FilePlayer, RtspServer, ServerOptions};
 use godvision_rtsp::{Camera, CameraEvent, CameraOptions, Fragmenter};
+use godvision_vision::RgbImage;
+use godvision_vision::face::search::{FaceIndex, SearchSpace};
+use godvision_vision::face::{CHIP_SIDE, Embedding, FaceChip, FaceDetector, FaceEmbedder, SFace, YuNet, YuNetOptions};
 use godvision_vision::motion::{MotionDetector, MotionOptions};
 use godvision_vision::plane::LumaView;
 use godvision_vision::plate::{PlateDetector, PlateOptions, PlateReader, RECOGNISER_FILE};
@@ -41,7 +44,8 @@ pub const CLIP_LENGTH: Duration = Duration::from_secs(10);
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Does what `arguments` say: `camera MAIN SUB COUNT`, `record OUT URL...`, `detect OUT rust|ffmpeg URL SUB_URL ...`,
-/// `motion LUMA`, `read LUMA`, `qr ENGINE LUMA TEXTS`, `plates all|find|read MODELS IMAGE`, `decode FILE all|key|bare|ffmpeg`.
+/// `motion LUMA`, `read LUMA`, `qr ENGINE LUMA TEXTS`, `plates all|find|read MODELS IMAGE`, `faces find320|find640|embed`,
+/// `search ROWS`, `decode FILE all|key|bare|ffmpeg`.
 ///
 /// # Errors
 /// Whatever goes wrong, in words.
@@ -61,6 +65,8 @@ pub fn run(arguments: &[String]) -> Outcome {
         ("read", [luma]) => read(Path::new(luma)),
         ("qr", [engine, luma, texts]) => qr(engine, Path::new(luma), Path::new(texts)),
         ("plates", [what, models, image]) => plates(what, Path::new(models), Path::new(image)),
+        ("faces", [what]) => faces(what),
+        ("search", [rows]) => search(rows.parse()?),
         ("decode", [file, mode]) => decode(Path::new(file), mode),
         _ => Err(format!("no such child: {arguments:?}").into()),
     }
@@ -94,6 +100,68 @@ fn plates(what: &str, models: &Path, image: &Path) -> Outcome {
     }
     nanos.sort_unstable();
     println!("{} {what}", nanos[RUNS / 2]);
+    Ok(())
+}
+
+/// Finds faces in one picture, or makes an embedding of one face, over and over.
+fn faces(what: &str) -> Outcome {
+    /// Unmeasured, then measured.
+    const WARM_UP: usize = 5;
+    const RUNS: usize = 41;
+    let side = if what == "find640" { 640 } else { 320 };
+    let mut detector = YuNet::new(YuNetOptions { side, ..YuNetOptions::default() })?;
+    let mut embedder = SFace::new()?;
+    let pattern = |side: usize| -> Vec<u8> { (0..side * side * 3).map(|i| (i * 2_654_435_761 >> 13) as u8).collect() };
+    let picture = RgbImage::new(pattern(side), side, side)?;
+    let chip = FaceChip::from_pixels(&pattern(CHIP_SIDE))?;
+    let mut nanos = Vec::new();
+    for run in 0..WARM_UP + RUNS {
+        let start = cpu::of_this_process()?;
+        match what {
+            "embed" => drop(black_box(embedder.embed(&chip)?)),
+            _ => drop(black_box(detector.find(picture.view())?)),
+        }
+        if run >= WARM_UP {
+            nanos.push(cpu::of_this_process()?.saturating_sub(start).as_nanos());
+        }
+    }
+    nanos.sort_unstable();
+    println!("{} {what}", nanos[RUNS / 2]);
+    Ok(())
+}
+
+/// Searches a gallery of random faces for the ten nearest.
+fn search(rows: u64) -> Outcome {
+    /// Unmeasured, then measured.
+    const WARM_UP: usize = 20;
+    const RUNS: usize = 201;
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut face = || {
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        // Nearly normal, so that directions are spread evenly.
+        Embedding::new(&(0..128).map(|_| (0..6).map(|_| next()).sum::<f32>() - 3.0).collect::<Vec<_>>())
+    };
+    let mut index = FaceIndex::new(128)?;
+    for key in 0..rows {
+        index.insert(key, &face()?)?;
+    }
+    let mut space = SearchSpace::default();
+    let mut nanos = Vec::new();
+    for run in 0..WARM_UP + RUNS {
+        let query = face()?;
+        let start = cpu::of_this_process()?;
+        black_box(index.search(&query, 10, &mut space)?);
+        if run >= WARM_UP {
+            nanos.push(cpu::of_this_process()?.saturating_sub(start).as_nanos());
+        }
+    }
+    nanos.sort_unstable();
+    println!("{} search", nanos[RUNS / 2]);
     Ok(())
 }
 

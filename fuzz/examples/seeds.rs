@@ -24,6 +24,7 @@ fn main() {
     planes(&seeds);
     codes(&seeds);
     plates(&seeds);
+    faces(&seeds);
 }
 
 struct Seeds {
@@ -371,4 +372,23 @@ fn plates(seeds: &Seeds) {
     seeds.write("plates", "stripes", [&[4, 60, 60, 3][..], &[0, 255, 128, 7, 31]].concat());
     seeds.write("plates", "no-size", [4, 0, 60, 3, 9]);
     seeds.write("plates", "votes", [&[9][..], &b"\x05\x10\xf0A123BC".repeat(5), b"\x05\x10\x80A128BC"].concat());
+}
+
+fn faces(seeds: &Seeds) {
+    let yunet = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../godvision-vision/weights/yunet.gvw"));
+    let yunet = yunet.expect("the weights are in the repository");
+    seeds.write("faces", "weights-cut", [&[0][..], &yunet[..600]].concat());
+    seeds.write("faces", "weights-many", [&[0][..], b"GVW1\xff\xff\xff\xff"].concat());
+    seeds.write("faces", "vault", [&[1][..], &godvision_fuzz::vault_seed()].concat());
+    seeds.write("faces", "vault-changed", [&[1][..], &[0; 40], &[1; 4]].concat());
+    seeds.write("faces", "stripes", [&[2, 60, 90, 3][..], &[0, 255, 128, 7, 31]].concat());
+    seeds.write("faces", "no-size", [2, 0, 60, 3, 9]);
+    let points = [30, 40, 70, 40, 50, 60, 35, 80, 65, 80];
+    seeds.write("faces", "chip", [&[3, 100, 120, 0][..], &points, &[0; 20], &[9, 200, 90, 40]].concat());
+    seeds.write("faces", "chip-wild", [&[3, 100, 120, 1][..], &[0xFF; 60]].concat());
+    let face = [10.0_f32, 10.0, 50.0, 60.0].map(f32::to_le_bytes).concat();
+    let pictures = [&[10, 2][..], &face, &face, &[10, 1], &face, &[200, 1], &[0xFF; 16]].concat();
+    seeds.write("faces", "tracks", [&[4][..], &pictures].concat());
+    let rows: Vec<u8> = (0..640_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    seeds.write("faces", "search", [&[5, 0, 16][..], &rows].concat());
 }

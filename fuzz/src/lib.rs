@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod faces;
 mod fragmenter;
 mod ftp_replies;
 mod input;
@@ -29,6 +30,7 @@ mod rules;
 mod site_document;
 
 pub use decode::decode;
+pub use faces::{faces, vault_seed};
 pub use fragmenter::fragmenter;
 pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
@@ -63,6 +65,7 @@ pub type Body = fn(&[u8]) -> Reached;
 /// Every target: its name, which is its file in `fuzz_targets/` and its folder in `corpus/`, and its body.
 pub const TARGETS: &[(&str, Body)] = &[
     ("decode", decode),
+    ("faces", faces),
     ("fragmenter", fragmenter),
     ("ftp_replies", ftp_replies),
     ("motion", motion),

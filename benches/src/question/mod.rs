@@ -1,10 +1,12 @@
 //! The questions of `compare`: who takes part in each, and how they are asked.
 
 mod decode;
+mod faces;
 mod motion;
 mod plates;
 mod qr;
 mod record;
+mod search;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -28,11 +30,16 @@ pub enum Question {
     Detect,
     /// CPU time of finding and reading a number plate.
     Plates,
+    /// CPU time of finding a face and of making an embedding of it.
+    Faces,
+    /// CPU time of searching a gallery.
+    Search,
 }
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 6] = [Self::Motion, Self::Qr, Self::Plates, Self::Decode, Self::Record, Self::Detect];
+    pub const ALL: [Self; 8] =
+        [Self::Motion, Self::Qr, Self::Plates, Self::Faces, Self::Search, Self::Decode, Self::Record, Self::Detect];
 
     /// The word on the command line.
     pub fn code(self) -> &'static str {
@@ -43,6 +50,8 @@ impl Question {
             Self::Record => "record",
             Self::Detect => "detect",
             Self::Plates => "plates",
+            Self::Faces => "faces",
+            Self::Search => "search",
         }
     }
 
@@ -54,6 +63,8 @@ impl Question {
             Self::Decode => "CPU time of decoding one 1080p H.264 frame, one thread",
             Self::Record => "CPU time and memory of recording 1080p cameras over RTSP, nothing decoded",
             Self::Plates => "CPU time of finding and reading one number plate, one thread",
+            Self::Faces => "CPU time of finding faces and of one embedding, one thread",
+            Self::Search => "CPU time of finding the ten nearest faces of many, one thread",
             Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
         }
     }
@@ -74,7 +85,7 @@ pub struct Options {
     pub shared: Option<PathBuf>,
     /// The interpreter with OpenCV.
     pub python: String,
-    /// The folder with the plate reader's model.
+    /// The folder with the plate reader's model, and for ONNX Runtime the wheel with the face networks.
     pub models: Option<PathBuf>,
     /// Another camera: a script that is given a port and a folder of clips, and its folder.
     pub serve: Option<(PathBuf, PathBuf)>,
@@ -135,6 +146,18 @@ pub const PEERS: &[Peer] = &[
         is_here: plates::has_onnxruntime,
     },
     Peer {
+        name: "ONNX Runtime (with onnx, to read the wheel)",
+        install: "pip install onnx onnxruntime numpy (then --python the interpreter that has them)",
+        questions: &[Question::Faces],
+        is_here: faces::has_onnxruntime,
+    },
+    Peer {
+        name: "FAISS",
+        install: "pip install faiss-cpu numpy (then --python the interpreter that has them)",
+        questions: &[Question::Search],
+        is_here: search::has_faiss,
+    },
+    Peer {
         name: "ffmpeg",
         install: "apt install ffmpeg",
         questions: &[Question::Decode, Question::Record, Question::Detect],
@@ -179,9 +202,17 @@ pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Erro
         Question::Decode => decode::ask(options, &clips)?,
         Question::Qr => qr::ask(options)?,
         Question::Plates => plates::ask(options)?,
+        Question::Faces => faces::ask(options)?,
+        Question::Search => search::ask(options)?,
         Question::Record | Question::Detect => record::ask(question, options, &clips)?,
     };
-    let origin = if question == Question::Qr { "drawn door frames" } else { clips.origin };
+    let origin = match question {
+        Question::Qr => "drawn door frames",
+        Question::Plates => "a drawn scene",
+        Question::Faces => "a drawn pattern",
+        Question::Search => "random directions",
+        _ => clips.origin,
+    };
     text += &format!("\nMeasured {} times, everybody in turn; material: {origin}.\n", options.rounds);
     for peer in PEERS.iter().filter(|peer| peer.questions.contains(&question) && !peer.is_here(options)) {
         text += &format!("Absent: {}. To have it: {}.\n", peer.name, peer.install);

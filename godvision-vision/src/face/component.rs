@@ -3,8 +3,8 @@
 //! A thin shell over [`FaceWatcher`]. People, strangers and history are in the [`FaceMemory`] that the unit was made with:
 //! who is enrolled or forgotten there is known or unknown from the next picture on.
 //!
-//! What it costs is stated at [`super::watch`]: some 6 ms a picture and 15 ms a face in it, on one core. Pictures need
-//! their colour; the models' memory is 25 MB for all cameras together and about as much for each.
+//! What it costs is stated at [`super::watch`]: some 13 ms a 1080p picture and 20 ms a face in it, on one busy core.
+//! Colour is used where pictures have it; grey ones, as by infra-red, are recognised too.
 //!
 //! The work is done by `spawn_blocking`, as in the other components.
 //!

@@ -2,7 +2,7 @@
 //!
 //! A [`FaceDetector`] finds boxes and five points, [`FaceChip::cut`] turns a face into a 112x112 picture by those points,
 //! a [`FaceEmbedder`] makes numbers of it: close ones for one person, far ones for two. Built in are [`YuNet`] and
-//! [`SFace`]; models of one's own go behind the same traits.
+//! [`SFace`]; models of one's own go behind the same traits, embedders from an ONNX file with `own` (feature `onnx`).
 //!
 //! ```
 //! use godvision_vision::RgbImage;
@@ -42,6 +42,8 @@ pub mod history;
 pub mod identify;
 pub mod liveness;
 pub mod memory;
+#[cfg(feature = "onnx")]
+pub mod own;
 pub mod quality;
 pub mod search;
 pub mod track;
