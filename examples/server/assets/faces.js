@@ -9,8 +9,9 @@ const SIDE = 1600, QUALITY = 0.92;
 const NEWS = 'gv-faces-news';
 const fill = (text, ...values) => values.reduce((text, value, at) => text.replace(`{${at}}`, value), text);
 
-async function reduced(file) {
-  const picture = await createImageBitmap(file, { imageOrientation: 'from-image' });
+/** A file's picture, or what a <video> or <canvas> shows now, as a JPEG. */
+async function reduced(source) {
+  const picture = await (source instanceof Blob ? createImageBitmap(source, { imageOrientation: 'from-image' }) : createImageBitmap(source));
   const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
   const canvas = document.createElement('canvas');
   canvas.width = Math.max(1, Math.round(picture.width * scale));
@@ -65,6 +66,40 @@ function arrange() {
   for (const part of form.querySelectorAll('[data-enrol]')) part.hidden = Boolean(group);
 }
 
+/** The picture of the camera that is chosen, live, until the dialog closes. */
+const shoot = document.getElementById('shoot');
+function watch(path) {
+  if (!shoot) return;
+  const stage = form.querySelector('.from-camera .stage');
+  stage.replaceChildren();
+  shoot.hidden = !path;
+  if (!path) return;
+  const player = document.createElement('gv-player');
+  player.setAttribute('src', `/api/v1/cameras/${path}/live`);
+  player.setAttribute('name', form.elements.camera.selectedOptions[0].textContent);
+  stage.append(player);
+}
+form.elements.camera?.addEventListener('change', () => watch(form.elements.camera.value));
+dialog.addEventListener('close', () => watch(''));
+shoot?.addEventListener('click', async () => {
+  complain(form);
+  try {
+    if (!await take(form.querySelector('gv-player').picture)) complain(form, { code: 'bad_photos', message: fill(dialog.dataset.enough, dialog.dataset.max) });
+  } catch {
+    complain(form, { code: 'bad_photos', message: dialog.dataset.nopicture });
+  }
+});
+
+/** Adds a picture to those chosen; false if there are enough. */
+async function take(source) {
+  if (chosen.length >= Number(dialog.dataset.max)) return false;
+  const blob = await reduced(source);
+  const item = shown(blob);
+  list.append(item);
+  chosen.push({ blob, item });
+  return true;
+}
+
 function open(named) {
   group = named;
   form.reset();
@@ -94,12 +129,11 @@ function shown(blob) {
 files.addEventListener('change', async () => {
   complain(form);
   for (const file of files.files) {
-    if (chosen.length >= Number(dialog.dataset.max)) break;
     try {
-      const blob = await reduced(file);
-      const item = shown(blob);
-      list.append(item);
-      chosen.push({ blob, item });
+      if (!await take(file)) {
+        complain(form, { code: 'bad_photos', message: fill(dialog.dataset.enough, dialog.dataset.max) });
+        break;
+      }
     } catch {
       complain(form, { code: 'bad_photos', message: `${file.name}: ${dialog.dataset.unreadable}` });
     }

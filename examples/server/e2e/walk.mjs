@@ -272,6 +272,11 @@ try {
   check((await page.locator('#face-dialog .photos .refused span').innerText()).toLowerCase().includes('no face'), 'a photo without a face says so');
   await page.setInputFiles('#face-dialog input[name=photos]', [{ name: 'eileen.png', mimeType: 'image/png', buffer: portrait }]);
   await until(async () => await page.locator('#face-dialog .photos li').count() === 2, 'another photo is added');
+  await page.selectOption('#face-dialog select[name=camera]', { index: 1 });
+  await until(async () => await page.locator('#face-dialog gv-player').getAttribute('state') === 'live', 'the camera is shown in the dialog');
+  await page.click('#shoot');
+  await until(async () => await page.locator('#face-dialog .photos li').count() === 3, 'a picture is taken from the camera');
+  await shot('face-from-camera');
   await page.click('#face-dialog .primary');
   await shown('#face-dialog .photos .taken');
   await shot('face-enrolled');

@@ -32,6 +32,11 @@ struct DeletionRow {
     why: String,
 }
 
+struct CameraChoice {
+    path: String,
+    title: String,
+}
+
 #[derive(Template)]
 #[template(path = "faces.html")]
 struct FacesPage {
@@ -41,6 +46,7 @@ struct FacesPage {
     /// How many are not shown.
     more: usize,
     strangers: Vec<StrangerView>,
+    cameras: Vec<CameraChoice>,
     deletions: Vec<DeletionRow>,
     photos_max: usize,
     words_max: usize,
@@ -77,12 +83,15 @@ async fn page(state: &AppState, who: &Who, asked: &FaceParameters) -> Result<Fac
         at: it.statement.at().into(),
         why: it.statement.text().to_owned(),
     });
+    let cameras = state.system().cameras().into_iter();
+    let cameras = cameras.map(|it| CameraChoice { path: escape(it.id.as_str()).replace('/', "%2F"), title: it.title });
     Ok(FacesPage {
         shell: Shell::new("faces", who),
         persons: persons.collect(),
         search,
         more,
         strangers: groups(state).await?,
+        cameras: cameras.collect(),
         deletions: deletions.collect(),
         photos_max: ENROL_PHOTOS_MAX,
         words_max: WORDS_CHARS_MAX,
