@@ -17,7 +17,7 @@ use godvision_vision::face::{
 };
 
 fn pattern(side: usize) -> Vec<u8> {
-    (0..side * side * 3).map(|i| ((i / 40) * 2_654_435_761 >> 13) as u8).collect()
+    (0..side * side * 3).map(|i| (((i / 40) * 2_654_435_761) >> 13) as u8).collect()
 }
 
 fn steps(c: &mut Criterion<CpuTime>) {

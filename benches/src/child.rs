@@ -111,7 +111,8 @@ fn faces(what: &str) -> Outcome {
     let side = if what == "find640" { 640 } else { 320 };
     let mut detector = YuNet::new(YuNetOptions { side, ..YuNetOptions::default() })?;
     let mut embedder = SFace::new()?;
-    let pattern = |side: usize| -> Vec<u8> { (0..side * side * 3).map(|i| (i * 2_654_435_761 >> 13) as u8).collect() };
+    let pattern =
+        |side: usize| -> Vec<u8> { (0..side * side * 3).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect() };
     let picture = RgbImage::new(pattern(side), side, side)?;
     let chip = FaceChip::from_pixels(&pattern(CHIP_SIDE))?;
     let mut nanos = Vec::new();

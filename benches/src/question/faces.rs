@@ -24,7 +24,7 @@ pub(super) fn ask(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
     for (name, about) in PAIRS {
         let mut contenders = vec![(Row::new("godvision"), true)];
-        if let Some(_) = options.models.as_ref().filter(|_| has_onnxruntime(options)) {
+        if options.models.is_some() && has_onnxruntime(options) {
             contenders.push((Row::new("ONNX Runtime, 32-bit floats"), false));
         }
         rounds(options, &mut contenders, |_, is_ours| {
