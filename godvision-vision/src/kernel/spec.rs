@@ -162,7 +162,7 @@ pub(super) fn classify<P: Packing>(
 
 /// Like [`classify`], but a pixel is compared with everything the background shows within two pixels of it: what a
 /// shift of the whole picture by up to two pixels explains is not a change. Looks at every `every`-th row of `width`
-/// pixels only, and returns the number of changed pixels there. `lows`, `highs` and `line` hold `stride + 4` values.
+/// pixels only. `lows`, `highs` and `line` hold `stride + 4` values.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as `update`")]
 pub(super) fn classify_shifted<P: Packing>(
@@ -176,13 +176,12 @@ pub(super) fn classify_shifted<P: Packing>(
     lows: &mut [u8],
     highs: &mut [u8],
     line: &mut [u8],
-) -> usize {
+) {
     let height = now.len() / stride;
     let words = stride / 64;
     let (lows, highs) = (&mut lows[..width + 4], &mut highs[..width + 4]);
     let line = &mut line[..stride];
     line[width..].fill(0);
-    let mut changed = 0;
     for y in (0..height).step_by(every) {
         let row = |dy: isize| {
             let y = y.saturating_add_signed(dy).min(height - 1);
@@ -213,10 +212,21 @@ pub(super) fn classify_shifted<P: Packing>(
         }
         for (raw, outside) in raw[y * words..][..words].iter_mut().zip(by_word!(line)) {
             *raw = P::pack(outside);
-            changed += raw.count_ones() as usize;
         }
     }
-    changed
+}
+
+/// Number of set flags that are not set in `except`, which may end early, in every `every`-th row of `words` words.
+#[inline(always)]
+pub(super) fn count_beside(flags: &[u64], except: &[u64], words: usize, every: usize) -> usize {
+    let mut sum = 0;
+    for (y, row) in flags.chunks_exact(words).enumerate().step_by(every) {
+        let except = except.get(y * words..(y + 1) * words);
+        for (i, flags) in row.iter().enumerate() {
+            sum += (flags & !except.map_or(0, |except| except[i])).count_ones() as usize;
+        }
+    }
+    sum
 }
 
 /// Sum and carry of three bits, in 64 places at once.

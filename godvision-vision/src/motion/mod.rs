@@ -244,9 +244,9 @@ impl MotionDetector {
         let counts = self.model.compare();
         let (step, scene) = match self.guard.step(counts, self.small.len(), at) {
             Verdict::Restart(scene) => {
-                let covered = self.model.relight();
+                let (covered, tones) = self.model.relight(!self.rests.is_empty());
                 self.guard.restarted(covered, self.small.len());
-                self.rests.relit(self.model.pictures()[0], at);
+                self.rests.relit(self.model.pictures()[0], tones.as_ref(), at);
                 self.rests.list(at, sequence);
                 (self.events.step(false, at, sequence), scene)
             }

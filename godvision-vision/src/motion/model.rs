@@ -45,7 +45,7 @@ const CLOSING_MARGIN: usize = 4;
 /// Rows of nothing around the changed pixels, for the median's window.
 const RAW_MARGIN: usize = 3;
 
-/// Share of the picture, in 1/100, from which shaking is looked for; a still camera rarely shows so much at once, and
+/// Share of the picture, in 1/100, that must change beside the mask and from which shaking is looked for; a still camera rarely shows so much at once, and
 /// the look costs a tenth of a frame.
 const SHAKE_FROM_PERCENT: usize = 2;
 /// Shaking if at most this share of the changes, in 1/100, remains when the background may lie two pixels aside. Things
@@ -204,16 +204,17 @@ impl Model {
     }
 
     /// Takes the picture shown last as the background after a change of light, but for what somebody covers: there the old
-    /// background is carried over to the new light ([`Tones`]). Returns how many pixels stay covered.
-    pub(super) fn relight(&mut self) -> usize {
+    /// background is carried over to the new light ([`Tones`]). Returns how many pixels stay covered, and what has become of
+    /// each grey level if that was needed, here or because `wants_tones`, and could be told.
+    pub(super) fn relight(&mut self, wants_tones: bool) -> (usize, Option<[u8; 256]>) {
         self.forget_mask();
         let (words, width) = (self.layout.words(), self.layout.width);
         let was_covered: usize = self.covered.iter().map(|word| word.count_ones() as usize).sum();
         // They may have moved on by a little.
         kernel::dilate7(self.level, &mut self.covered, words, width, &mut self.scratch);
-        let Some(tones) = (was_covered > 0).then(|| self.learn_tones(was_covered)).flatten() else {
+        let Some(tones) = (was_covered > 0 || wants_tones).then(|| self.learn_tones(was_covered)).flatten() else {
             self.restart();
-            return 0;
+            return (0, None);
         };
         let mut kept = 0;
         for (word, covered) in self.covered.iter_mut().enumerate() {
@@ -242,7 +243,7 @@ impl Model {
             }
         }
         self.distrust();
-        kept
+        (kept, Some(tones))
     }
 
     /// What the light has done to grey levels.
@@ -302,32 +303,35 @@ impl Model {
         );
         let shaken = self.shaken;
         self.shaken = shaken.saturating_sub(1);
-        let shows = counts.raw * 100 > self.layout.pixels() * SHAKE_FROM_PERCENT;
-        if (shaken > 0 || shows) && self.looks_shaken() {
-            let left = self.compare_shifted(1);
-            if left * 100 < counts.raw * SHAKE_LEAVES_PERCENT {
-                std::mem::swap(&mut self.raw, &mut self.scratch);
-                // A frame that shows little says nothing about how long the camera shakes.
-                if shows {
-                    self.shaken = SHAKE_KEPT;
-                }
-                counts.raw = left;
-                counts.steady = counts.steady.min(left);
+        // What is in the mask moved before this frame: only the rest can tell whether the camera does.
+        let (raw, words) = (&self.raw[self.inside()], self.layout.words());
+        let beside = kernel::count_beside(self.level, raw, &self.mask, words, 1);
+        let shows = beside * 100 > self.layout.pixels() * SHAKE_FROM_PERCENT;
+        if (shaken > 0 || shows) && self.explains(SHAKE_SAMPLE) && self.explains(1) {
+            std::mem::swap(&mut self.raw, &mut self.scratch);
+            // A frame that shows little says nothing about how long the camera shakes.
+            if shows {
+                self.shaken = SHAKE_KEPT;
             }
+            let left = kernel::count_beside(self.level, &self.raw, &[], words, 1);
+            counts.raw = left;
+            counts.steady = counts.steady.min(left);
         }
         counts
     }
 
-    /// Whether a shift explains most of the changes in a sample of the rows.
-    fn looks_shaken(&mut self) -> bool {
-        let words = self.layout.words();
-        let rows = self.raw[self.inside()].chunks_exact(words).step_by(SHAKE_SAMPLE);
-        let raw: usize = rows.flatten().map(|word| word.count_ones() as usize).sum();
-        self.compare_shifted(SHAKE_SAMPLE) * 100 < raw * SHAKE_LEAVES_PERCENT
+    /// Whether a shift of the picture explains most of the changes beside the mask, in every `every`-th row. What it does not
+    /// explain is left in `scratch`.
+    fn explains(&mut self, every: usize) -> bool {
+        self.compare_shifted(every);
+        let (level, words, inside) = (self.level, self.layout.words(), self.inside());
+        let count = |flags: &[u64]| kernel::count_beside(level, flags, &self.mask, words, every);
+        let (raw, left) = (count(&self.raw[inside.clone()]), count(&self.scratch[inside]));
+        left * 100 < raw * SHAKE_LEAVES_PERCENT
     }
 
-    /// Compares every `every`-th row with all that the background shows nearby, into `scratch`; counts the changes.
-    fn compare_shifted(&mut self, every: usize) -> usize {
+    /// Compares every `every`-th row with all that the background shows nearby, into `scratch`.
+    fn compare_shifted(&mut self, every: usize) {
         let (Layout { width, stride, .. }, inside) = (self.layout, self.inside());
         // The rows around the picture may hold what another use has left there.
         self.scratch[..inside.start].fill(0);
@@ -344,7 +348,7 @@ impl Model {
             &mut self.lows,
             &mut self.highs,
             &mut self.line,
-        )
+        );
     }
 
     /// Cleans the mask and learns from the picture. `still_from` is the number of frames of stillness that counts as
