@@ -40,7 +40,9 @@ pub(super) fn ask(options: &Options, clips: &Clips) -> Result<String, Box<dyn Er
     rounds(options, &mut contenders, |_, contender| {
         let text = match contender {
             Contender::Ours(role) => process::run(child::command(role)?.arg(&clips.luma))?.0,
-            Contender::OpenCv(name) => process::run(Command::new(&options.python).args(["-c", SCRIPT, name]).arg(&clips.luma))?.0,
+            Contender::OpenCv(name) => {
+                process::run(Command::new(&options.python).args(["-c", SCRIPT, name]).arg(&clips.luma))?.0
+            }
         };
         let (_, nanos) = measured(&text).pop().ok_or("it printed no figure")?;
         Ok(vec![nanos / 1e6])

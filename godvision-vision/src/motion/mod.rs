@@ -15,6 +15,7 @@
 
 pub(crate) mod blobs;
 mod event;
+mod gate;
 mod mask;
 mod model;
 mod options;
@@ -30,6 +31,7 @@ use godvision_core::Stamp;
 use godvision_core::signal::seen::Region;
 
 pub use event::MotionStep;
+pub use gate::{GateOptions, GateVerdict, PacketGate};
 pub use mask::MaskView;
 pub use options::{MotionOptions, Sensitivity};
 pub use rest::{RestStep, THINGS_MAX};
