@@ -453,7 +453,7 @@ impl Model {
         let (words, stride) = (self.layout.words(), self.layout.stride);
         let (blobs, edges) = (self.parts.blobs(), &self.edges);
         let is_uncovered = |blob: u16| edges[usize::from(blob)].is_uncovered(blobs[usize::from(blob)].area);
-        let mut rows = usize::MAX..0;
+        let mut rows = 0..0;
         for run in self.parts.runs().iter().filter(|run| is_uncovered(run.blob)) {
             let y = usize::from(run.y);
             if rows.is_empty() {
