@@ -235,14 +235,13 @@ impl Model {
                 left &= left - 1;
             }
         }
-        for (word, &covered) in self.covered.iter().enumerate() {
-            let pixels = word * 64..word * 64 + 64;
-            self.back[pixels.clone()].copy_from_slice(&self.now[pixels]);
-            let mut left = covered;
-            while left != 0 {
-                let i = word * 64 + left.trailing_zeros() as usize;
+        for i in 0..self.back.len() {
+            // What stood still goes on standing still.
+            if mask::flag(&self.covered, i) == 1 {
                 self.back[i] = self.kept[i];
-                left &= left - 1;
+            } else {
+                self.back[i] = self.now[i];
+                self.stillness[i] = 0;
             }
         }
         self.distrust();
@@ -271,15 +270,15 @@ impl Model {
         self.back.copy_from_slice(&self.now);
         self.forget_mask();
         self.covered.fill(0);
+        self.stillness.fill(0);
         self.distrust();
     }
 
-    /// Forgets all but the background.
+    /// Forgets all but the background, and for how long pixels have been still.
     fn distrust(&mut self) {
         self.kept.copy_from_slice(&self.now);
         self.before.copy_from_slice(&self.now);
         self.threshold.fill(self.floor);
-        self.stillness.fill(0);
         self.raw_before.fill(0);
     }
 
