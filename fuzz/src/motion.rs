@@ -1,8 +1,10 @@
 //! The motion detector of `godvision-vision` on small planes of any pixels, and its reduction beside a naive one.
 
-use godvision_core::signal::seen::MotionPhase;
+use std::time::Duration;
+
+use godvision_core::signal::seen::{MotionPhase, RestPhase};
 use godvision_core::{MonoTime, Stamp, WallTime};
-use godvision_vision::motion::{BOXES_MAX, MotionDetector, MotionOptions};
+use godvision_vision::motion::{BOXES_MAX, MotionDetector, MotionOptions, MotionReport, THINGS_MAX};
 use godvision_vision::plane::{BoxDownscale, LumaView};
 
 use crate::{Input, Reached};
@@ -18,14 +20,17 @@ pub fn motion(data: &[u8]) -> Reached {
     // Sides beyond about 390 pixels are reduced: both the copied and the averaged path run.
     let side = |byte: u8| 16 + usize::from(byte & 0x7f) * if byte & 0x80 != 0 { 6 } else { 1 };
     let (width, height, padding) = (side(across), side(down), usize::from(padding % 70));
-    let mut tight = MotionDetector::new(MotionOptions::default(), width, height).expect("a size that is supported");
-    let mut padded = MotionDetector::new(MotionOptions::default(), width, height).expect("a size that is supported");
+    let mut options = MotionOptions::default();
+    options.rest_after = Duration::from_secs(1);
+    let mut tight = MotionDetector::new(options.clone(), width, height).expect("a size that is supported");
+    let mut padded = MotionDetector::new(options, width, height).expect("a size that is supported");
+    let (mut things, mut spoilt) = (Vec::new(), Vec::new());
     let (mut millis, mut frames, mut phase, mut event) = (0u64, 0, None, 0);
     let mut pixels = vec![0; width * height];
     while !input.is_empty() && frames < FRAMES_MAX {
         let flags = input.byte();
         paint(&mut pixels, width, flags, input.piece());
-        millis += [40, 200, 1, 60_000][usize::from(flags & 3)];
+        millis += [40, 200, 2000, 60_000][usize::from(flags & 3)];
         let at = Stamp::new(MonoTime::from_millis(millis), WallTime::from_unix_millis(millis as i64));
         let stride = width + padding;
         let mut wide = vec![flags; stride * height];
@@ -42,6 +47,13 @@ pub fn motion(data: &[u8]) -> Reached {
         let a = tight.step(tight_view, at, frames as u64).expect("the same size");
         let b = padded.step(padded_view, at, frames as u64).expect("the same size");
         assert_eq!((a.boxes(), a.step, a.scene), (b.boxes(), b.step, b.scene), "padding changes nothing");
+        assert_eq!((a.rests(), a.tamper), (b.rests(), b.tamper));
+        check_rests(&a, &mut things, (width, height));
+        if let Some(tamper) = a.tamper {
+            assert_ne!(spoilt.contains(&tamper.kind), !tamper.is_over, "{tamper:?} after {spoilt:?}");
+            spoilt.retain(|kind| *kind != tamper.kind);
+            spoilt.extend((!tamper.is_over).then_some(tamper.kind));
+        }
         let mask = a.mask().to_bytes();
         assert_eq!(mask, b.mask().to_bytes());
         assert_eq!(a.share().to_bits(), b.share().to_bits());
@@ -69,6 +81,23 @@ pub fn motion(data: &[u8]) -> Reached {
         frames += 1;
     }
     Reached::when(frames > 1)
+}
+
+/// A thing is noticed once, goes on, and is over once.
+fn check_rests(report: &MotionReport<'_>, things: &mut Vec<u64>, (width, height): (usize, usize)) {
+    assert!(report.rests().len() <= THINGS_MAX);
+    for step in report.rests() {
+        let is_known = things.contains(&step.thing);
+        assert_eq!(is_known, step.phase != RestPhase::Noticed, "{step:?} of {things:?}");
+        let [left, top, right, bottom] = step.pixels;
+        assert!(left < right && right <= width && top < bottom && bottom <= height, "{step:?}");
+        assert!(step.since.mono <= step.at.mono);
+        match step.phase {
+            RestPhase::Noticed => things.push(step.thing),
+            RestPhase::Ongoing => {}
+            RestPhase::Over => things.retain(|thing| *thing != step.thing),
+        }
+    }
 }
 
 fn paint(pixels: &mut [u8], width: usize, flags: u8, pattern: &[u8]) {

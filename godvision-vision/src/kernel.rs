@@ -227,7 +227,7 @@ kernels! {
     fn classify_shifted<Packing>(
         now: &[u8], back: &[u8], threshold: &[u8], width: usize, stride: usize, every: usize, raw: &mut [u64],
         lows: &mut [u8], highs: &mut [u8], line: &mut [u8],
-    ) -> usize;
+    );
     /// See [`spec::median5`].
     fn median5(src: &[u64], words: usize, out: &mut [u64]);
     /// See [`spec::close5`].
@@ -245,6 +245,8 @@ kernels! {
     fn recall<Packing>(
         now: &[u8], owner: &mut [u8], was: &mut [u8], is: &mut [u8], mark: u8, alike: u8, releases: bool,
     ) -> [u32; 2];
+    /// See [`spec::count_beside`].
+    fn count_beside(flags: &[u64], except: &[u64], words: usize, every: usize) -> usize;
     /// See [`spec::tally`].
     fn tally(now: &[u8], reference: &[u8], previous: &[u8], stride: usize, corner: usize) -> Tally;
     /// See [`spec::adopt`].

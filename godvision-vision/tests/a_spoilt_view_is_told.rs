@@ -97,6 +97,17 @@ fn a_frozen_picture() {
 }
 
 #[test]
+fn a_still_drawing_is_not_frozen() {
+    // Something moves in it now and then, but it has no noise.
+    let wall = Wall::new(WIDTH, HEIGHT);
+    let seen = watch(400, |i| {
+        let figures: &[[usize; 4]] = if i / 10 % 9 == 0 { &[[60 + i % 10 * 8, 60, 90 + i % 10 * 8, 160]] } else { &[] };
+        wall.frame(figures, |v| v, 0.0, 1)
+    });
+    assert_eq!(seen, []);
+}
+
+#[test]
 fn a_light_or_a_filter_is_no_tampering() {
     for light in [|v: f32| v * 0.55, |v| v * 1.8, |v| v * 0.2, |v| 255.0 - 0.7 * v, |v| 0.5 * v + 70.0] {
         assert_eq!(spoil(|wall, i| wall.frame(&[], light, 3.0, i as u64)), []);

@@ -27,10 +27,11 @@ struct Seen {
     found: f64,
 }
 
-/// One walks to the right, one to the left; each covers 3 % of the picture.
-fn people(i: usize) -> [[usize; 4]; 2] {
-    let (a, b) = (20 + i, 280 - i * 3 / 2);
-    [[a, 70, a + 28, 150], [b, 120, b + 28, 200]]
+/// One walks to the right, one to the left; each covers 3 % of the picture. They come in after a second.
+fn people(i: usize) -> Vec<[usize; 4]> {
+    let Some(i) = i.checked_sub(25) else { return Vec::new() };
+    let (a, b) = (i * 5 / 2, 280 - i * 2);
+    vec![[a, 70, a + 28, 150], [b, 120, b + 28, 200]]
 }
 
 fn watch(frame: impl Fn(usize) -> Vec<u8>) -> Seen {

@@ -142,7 +142,7 @@ fn a_light_does_not_hide_a_thing() {
 fn a_light_goes_out_and_comes_back_at(back: usize) {
     let mut watch = Watch::new(options());
     let mut things = Vec::new();
-    for i in 0..330 {
+    for i in 0..345 {
         let figures: &[[usize; 4]] = if (40..300).contains(&i) { &[BAG] } else { &[] };
         let gain = if (180..back).contains(&i) { 0.55 } else { 1.0 };
         things.push(watch.show(figures, gain));
@@ -151,7 +151,7 @@ fn a_light_goes_out_and_comes_back_at(back: usize) {
         assert_eq!(rests.len(), 1, "frame {i}");
         assert_eq!(rests[0].thing, 1, "frame {i}");
     }
-    assert_eq!(things[329], [], "taken up");
+    assert_eq!(things[344], [], "taken up");
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Packing for Portable {
     fn unpack(word: u64) -> [u8; 64] {
         let mut flags = [0; 64];
         for (i, flag) in flags.iter_mut().enumerate() {
-            *flag = ((word.to_le_bytes()[i / 8] >> (i % 8)) & 1) as u8;
+            *flag = (word.to_le_bytes()[i / 8] >> (i % 8)) & 1;
         }
         flags
     }

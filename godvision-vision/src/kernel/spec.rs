@@ -162,7 +162,7 @@ pub(super) fn classify<P: Packing>(
 
 /// Like [`classify`], but a pixel is compared with everything the background shows within two pixels of it: what a
 /// shift of the whole picture by up to two pixels explains is not a change. Looks at every `every`-th row of `width`
-/// pixels only, and returns the number of changed pixels there. `lows`, `highs` and `line` hold `stride + 4` values.
+/// pixels only. `lows`, `highs` and `line` hold `stride + 4` values.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as `update`")]
 pub(super) fn classify_shifted<P: Packing>(
@@ -176,13 +176,12 @@ pub(super) fn classify_shifted<P: Packing>(
     lows: &mut [u8],
     highs: &mut [u8],
     line: &mut [u8],
-) -> usize {
+) {
     let height = now.len() / stride;
     let words = stride / 64;
     let (lows, highs) = (&mut lows[..width + 4], &mut highs[..width + 4]);
     let line = &mut line[..stride];
     line[width..].fill(0);
-    let mut changed = 0;
     for y in (0..height).step_by(every) {
         let row = |dy: isize| {
             let y = y.saturating_add_signed(dy).min(height - 1);
@@ -213,10 +212,21 @@ pub(super) fn classify_shifted<P: Packing>(
         }
         for (raw, outside) in raw[y * words..][..words].iter_mut().zip(by_word!(line)) {
             *raw = P::pack(outside);
-            changed += raw.count_ones() as usize;
         }
     }
-    changed
+}
+
+/// Number of set flags that are not set in `except`, which may end early, in every `every`-th row of `words` words.
+#[inline(always)]
+pub(super) fn count_beside(flags: &[u64], except: &[u64], words: usize, every: usize) -> usize {
+    let mut sum = 0;
+    for (y, row) in flags.chunks_exact(words).enumerate().step_by(every) {
+        let except = except.get(y * words..(y + 1) * words);
+        for (i, flags) in row.iter().enumerate() {
+            sum += (flags & !except.map_or(0, |except| except[i])).count_ones() as usize;
+        }
+    }
+    sum
 }
 
 /// Sum and carry of three bits, in 64 places at once.
@@ -226,7 +236,7 @@ fn add3(a: u64, b: u64, c: u64) -> (u64, u64) {
     (ab ^ c, (a & b) | (ab & c))
 }
 
-/// The word's pixels moved by `-RADIUS..=RADIUS` places: what the window shows beside each.
+/// The flags `SHIFT` places to the left and to the right of each of a word's, given the words before and after it.
 #[inline(always)]
 fn beside<const SHIFT: u32>(before: u64, here: u64, after: u64) -> [u64; 2] {
     [(here << SHIFT) | (before >> (64 - SHIFT)), (here >> SHIFT) | (after << (64 - SHIFT))]
@@ -270,7 +280,7 @@ pub(super) fn median5(src: &[u64], words: usize, out: &mut [u64]) {
             let (bit0, t1) = add3(sum, ones[3], ones[4]);
             let (x, f0) = add3(twos[0], twos[1], twos[2]);
             let (y, f1) = add3(twos[3], twos[4], t0);
-            let (_bit1, f2) = add3(x, y, t1);
+            let (bit1, f2) = add3(x, y, t1);
             let (x, e0) = add3(fours[0], fours[1], fours[2]);
             let (y, e1) = add3(fours[3], fours[4], f0);
             let (x, e2) = add3(x, y, f1);
@@ -279,7 +289,7 @@ pub(super) fn median5(src: &[u64], words: usize, out: &mut [u64]) {
             let (bit3, s1) = (x ^ e3, x & e3);
             let bit4 = s0 | s1;
             // 13 is 8 + 4 + 1: 16 and more, or 8 and 4 with something below.
-            out[i] = bit4 | (bit3 & bit2 & (bit0 | _bit1));
+            out[i] = bit4 | (bit3 & bit2 & (bit0 | bit1));
         }
     }
 }
@@ -482,7 +492,6 @@ pub(super) fn adopt<P: Packing>(
 /// within `alike` and is nearer to it than to `was`, else *gone* if it shows `was`. Both values of a pixel that is there follow
 /// it by one step; a pixel that is gone loses its owner if `releases`. Returns how many are there and gone.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "as `update`")]
 pub(super) fn recall<P: Packing>(
     now: &[u8],
     owner: &mut [u8],

@@ -146,17 +146,17 @@ proptest! {
                 if i % stride < w { back[y * stride + x] } else { 0 }
             })
             .collect();
+        let words = stride / 64;
         let classified = |level, now: &[u8], threshold: u8, every| {
-            let (mut raw, mut lows, mut highs) = (vec![9; stride / 64 * h], vec![0; w + 4], vec![0; w + 4]);
+            let (mut raw, mut lows, mut highs) = (vec![0; words * h], vec![0; w + 4], vec![0; w + 4]);
             let (threshold, line) = (vec![threshold; stride * h], &mut vec![0; stride]);
-            let changed =
-                classify_shifted(level, now, &back, &threshold, w, stride, every, &mut raw, &mut lows, &mut highs, line);
-            (raw, changed)
+            classify_shifted(level, now, &back, &threshold, w, stride, every, &mut raw, &mut lows, &mut highs, line);
+            raw
         };
-        prop_assert_eq!(same_everywhere(|level| classified(level, &now, 0, 1).1), 0);
+        prop_assert_eq!(same_everywhere(|level| classified(level, &now, 0, 1)), vec![0; words * h]);
         let other = plane(seed ^ 1);
-        let (raw, changed) = same_everywhere(|level| classified(level, &other, 3, 1));
-        let (_, few) = same_everywhere(|level| classified(level, &other, 3, 3));
+        let raw = same_everywhere(|level| classified(level, &other, 3, 1));
+        let some = same_everywhere(|level| classified(level, &other, 3, 3));
         let flags = unpacked(&raw, stride / 64, w);
         for (i, flag) in flags.iter().enumerate() {
             let (x, y) = (i % w, i / w);
@@ -169,8 +169,10 @@ proptest! {
             prop_assert_eq!(*flag == 1, differs > 3);
         }
         let count = |every| flags.chunks_exact(w).step_by(every).flatten().filter(|flag| **flag == 1).count();
-        prop_assert_eq!((count(1), count(3)), (changed, few));
-        prop_assert_eq!(raw.iter().map(|word| word.count_ones() as usize).sum::<usize>(), changed, "no padding is set");
+        let counted = |flags: &[u64], every| same_everywhere(|level| count_beside(level, flags, &[], words, every));
+        prop_assert_eq!((counted(&raw, 1), counted(&raw, 3)), (count(1), count(3)), "no padding is set");
+        prop_assert_eq!(counted(&some, 1), count(3), "other rows are left alone");
+        prop_assert_eq!(same_everywhere(|level| count_beside(level, &raw, &some, words, 1)), count(1) - count(3));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 pub(crate) mod blobs;
 mod event;
+mod gate;
 mod mask;
 mod model;
 mod options;
@@ -30,6 +31,7 @@ use godvision_core::Stamp;
 use godvision_core::signal::seen::Region;
 
 pub use event::MotionStep;
+pub use gate::{GateOptions, GateVerdict, PacketGate};
 pub use mask::MaskView;
 pub use options::{MotionOptions, Sensitivity};
 pub use rest::{RestStep, THINGS_MAX};
@@ -244,9 +246,9 @@ impl MotionDetector {
         let counts = self.model.compare();
         let (step, scene) = match self.guard.step(counts, self.small.len(), at) {
             Verdict::Restart(scene) => {
-                let covered = self.model.relight();
+                let (covered, tones) = self.model.relight(!self.rests.is_empty());
                 self.guard.restarted(covered, self.small.len());
-                self.rests.relit(self.model.pictures()[0], at);
+                self.rests.relit(self.model.pictures()[0], tones.as_ref(), at);
                 self.rests.list(at, sequence);
                 (self.events.step(false, at, sequence), scene)
             }

@@ -219,8 +219,14 @@ impl Rests {
         self.learnt = Some(at);
     }
 
-    /// The light changed: pixels of things keep what they show now as the thing, and the ratio to what was there before.
-    pub(super) fn relit(&mut self, now: &[u8], at: Stamp) {
+    /// Whether there is neither a thing nor a candidate.
+    pub(super) fn is_empty(&self) -> bool {
+        self.things.iter().all(Option::is_none)
+    }
+
+    /// The light changed: pixels of things keep what they show now as the thing. What was there before has become what `tones`
+    /// say, or if nobody knows, keeps its ratio to the thing.
+    pub(super) fn relit(&mut self, now: &[u8], tones: Option<&[u8; 256]>, at: Stamp) {
         self.relearnt(at);
         // Of the whole thing: a ratio of single pixels would be mostly noise.
         let mut sums = [(0_u64, 0_u64); THINGS_MAX + 1];
@@ -232,7 +238,10 @@ impl Rests {
         for ((&owner, &now), (was, is)) in self.owner.iter().zip(now).zip(self.was.iter_mut().zip(&mut self.is)) {
             if owner != 0 {
                 let (before, after) = sums[usize::from(owner)];
-                *was = (u64::from(*was) * after / before.max(1)).min(255) as u8;
+                *was = match tones {
+                    Some(tones) => tones[usize::from(*was)],
+                    None => (u64::from(*was) * after / before.max(1)).min(255) as u8,
+                };
                 *is = now;
             }
         }

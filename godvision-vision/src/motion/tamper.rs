@@ -5,7 +5,8 @@
 //! filter or a gain leaves most blocks recognised. If hardly any block that had detail is recognised, the view is lost:
 //! *covered* if what is seen instead is flat, *turned* if it has detail and holds still; *blurred* if it is flat but light
 //! and dark lie where they lay. Blocks that are recognised but have lost their fine detail are *blurred*, too. *Frozen*
-//! are pictures equal in every pixel, which a sensor with noise never gives.
+//! are pictures equal in every pixel, which a sensor with noise never gives: a stream whose pictures were not seen to differ, one
+//! after the other for [`NOISY_FRAMES`] of them, may be a drawing, and is not judged.
 //!
 //! The limits: a lens covered by something with detail that holds still looks turned; a view turned to a bare wall, or
 //! black night without a lamp, looks covered; a clock drawn into the picture hides that it is frozen; a view with next to
@@ -53,6 +54,8 @@ const VIEW_AFTER: Duration = Duration::from_secs(4);
 /// frames. And how many of them, for streams of a picture now and then.
 const FROZEN_AFTER: Duration = Duration::from_secs(30);
 const FROZEN_FRAMES: u32 = 25;
+/// So many pictures must have differed in a row for the camera to have noise.
+const NOISY_FRAMES: u32 = 25;
 /// How long pictures must differ again.
 const THAWED_AFTER: Duration = Duration::from_secs(1);
 /// The reference is taken anew for so long at first, since the background is being learnt.
@@ -104,6 +107,8 @@ pub(super) struct TamperGuard {
     frozen: bool,
     equal: Option<(Stamp, u32)>,
     differing: Option<Stamp>,
+    /// Pictures in a row that differed, up to [`NOISY_FRAMES`], where it stays.
+    noisy: u32,
 }
 
 impl TamperGuard {
@@ -121,6 +126,7 @@ impl TamperGuard {
             frozen: false,
             equal: None,
             differing: None,
+            noisy: 0,
         }
     }
 
@@ -168,12 +174,17 @@ impl TamperGuard {
     fn freeze(&mut self, is_equal: bool, at: Stamp) -> bool {
         if !is_equal {
             self.equal = None;
+            self.noisy = (self.noisy + 1).min(NOISY_FRAMES);
             let since = *self.differing.get_or_insert(at);
             let is_over = self.frozen && at.mono - since.mono >= THAWED_AFTER;
             self.frozen &= !is_over;
             return is_over;
         }
         self.differing = None;
+        if self.noisy < NOISY_FRAMES {
+            self.noisy = 0;
+            return false;
+        }
         let (since, frames) = self.equal.map_or((at, 1), |(since, frames)| (since, frames.saturating_add(1)));
         self.equal = Some((since, frames));
         let begins = !self.frozen && at.mono - since.mono >= FROZEN_AFTER && frames >= FROZEN_FRAMES;
