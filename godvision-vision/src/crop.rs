@@ -53,7 +53,7 @@ pub fn jpeg_crop(picture: &Picture, region: Region, side_max: usize) -> Option<B
 /// Cells to a side of a [`veiled`] place: each of them covers several modules even of the smallest QR code (21).
 const VEIL_CELLS: usize = 6;
 
-/// `picture` with the brightness of `region` averaged in [`VEIL_CELLS`] x [`VEIL_CELLS`] cells, so that a code there shows
+/// `picture` with the brightness of `region` averaged in 6 x 6 cells, so that a code there shows
 /// where it was held and can be read no more: whoever may look at the journal need not be let in by it. Copies the
 /// plane.
 pub fn veiled(picture: &Picture, region: Region) -> Picture {

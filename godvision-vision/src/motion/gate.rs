@@ -55,7 +55,7 @@ const LEARNING_RISE: f32 = 0.05;
 
 /// Says from the sizes of packets whether anything happens.
 ///
-/// Measured on six SBI2015 sequences, each coded by x264 (veryfast, CRF 26, a key frame every 2 s) after ten quiet seconds: see
+/// Measured on six SBI2015 sequences, each coded by x264 (veryfast, CRF 26, a key frame every 2 s) after twelve drawn quiet seconds: see
 /// the crate's README for the share of moving frames during which it was awake. Cost: some ten operations a packet.
 #[derive(Clone, Debug)]
 pub struct PacketGate {

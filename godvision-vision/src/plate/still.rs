@@ -110,7 +110,7 @@ mod tests {
 
     fn picture(shift: usize, noise: usize) -> Vec<u8> {
         (0..200 * 100)
-            .map(|i| if (i % 200 + shift) / 7 % 2 == 0 { 40 } else { 200 } + (i * 7 % (noise + 1)) as u8)
+            .map(|i| if ((i % 200 + shift) / 7).is_multiple_of(2) { 40 } else { 200 } + (i * 7 % (noise + 1)) as u8)
             .collect()
     }
 
