@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use godvision_core::bus::{
     Component, Context, Delivery, Fault, Input, Kind, Output, ParamError, ParamKind, ParamSpec, ParamValue, Params,
-    Policy, PortSpec, Unit, UnitSpec,
+    Policy, PortSpec, ServiceProfile, ServiceTime, Unit, UnitSpec,
 };
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
@@ -129,9 +129,17 @@ impl MotionUnit {
     }
 }
 
+/// By `examples/service_times`, AMD EPYC (Zen 4), one quiet core, the hop to a blocking thread included.
+const MOTION_PROFILE: &[ServiceProfile] =
+    &[ServiceProfile { input: "pictures", condition: "1080p, a little noise", time: ServiceTime::micros(240, 100) }];
+
 impl Unit for MotionUnit {
     fn spec(&self) -> &UnitSpec {
         &self.0
+    }
+
+    fn profile(&self) -> &'static [ServiceProfile] {
+        MOTION_PROFILE
     }
 
     fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
@@ -433,9 +441,23 @@ impl QrUnit {
     }
 }
 
+/// By `examples/service_times`, AMD EPYC (Zen 4), one quiet core, the hop to a blocking thread included.
+const QR_PROFILE: &[ServiceProfile] = &[
+    ServiceProfile {
+        input: "pictures",
+        condition: "1080p, nothing like a code",
+        time: ServiceTime::micros(8100, 5400),
+    },
+    ServiceProfile { input: "pictures", condition: "1080p, a code held up", time: ServiceTime::micros(1200, 2000) },
+];
+
 impl Unit for QrUnit {
     fn spec(&self) -> &UnitSpec {
         &self.0
+    }
+
+    fn profile(&self) -> &'static [ServiceProfile] {
+        QR_PROFILE
     }
 
     fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {

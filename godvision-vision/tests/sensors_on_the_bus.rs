@@ -239,3 +239,15 @@ fn parameters_that_make_no_sense_are_refused_by_name() {
     assert!(with("a: 0,0 9,0").unwrap().starts_with("zones: zone"));
     assert!(Params::new().with("sensitivity", "huge").checked(&unit.spec().params).is_err());
 }
+
+#[test]
+fn profiles_are_of_inputs_that_exist_and_allow_the_usual_rate() {
+    for unit in [&MotionUnit::new() as &dyn Unit, &QrUnit::new()] {
+        let spec = unit.spec();
+        assert!(!unit.profile().is_empty(), "{}", spec.name);
+        for profile in unit.profile() {
+            assert!(spec.inputs.iter().any(|input| input.name == profile.input), "{}: {profile:?}", spec.name);
+            assert!(profile.time.utilisation(5.0) < 1.0 && profile.time.scv() < 10.0, "{}: {profile:?}", spec.name);
+        }
+    }
+}
