@@ -356,6 +356,7 @@ fn detect(
                 regions: report.boxes().iter().map(|found| found.region).collect(),
                 zones: Vec::new(),
                 share: report.share(),
+                mask: None,
             };
             if motions.send((index, motion)).is_err() {
                 return seen;

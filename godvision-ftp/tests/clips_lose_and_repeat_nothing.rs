@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 fn motion(event: u64, phase: MotionPhase, at: Stamp, sequence: u64) -> Motion {
     let source = Name::new("yard").unwrap();
-    Motion { source, event, phase, at, sequence, regions: Vec::new(), zones: Vec::new(), share: 0.1 }
+    Motion { source, event, phase, at, sequence, regions: Vec::new(), zones: Vec::new(), share: 0.1, mask: None }
 }
 
 fn options() -> ClipOptions {

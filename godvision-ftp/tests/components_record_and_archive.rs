@@ -153,7 +153,8 @@ impl House {
         at.mono = SystemClock.mono();
         self.event += u64::from(phase == MotionPhase::Started);
         let (source, event) = (name("yard/camera"), self.event);
-        let motion = Motion { source, event, phase, at, sequence: 0, regions: vec![], zones: vec![], share: 0.1 };
+        let motion =
+            Motion { source, event, phase, at, sequence: 0, regions: vec![], zones: vec![], share: 0.1, mask: None };
         self.script.send(Say::Motion(motion)).ok().unwrap();
     }
 

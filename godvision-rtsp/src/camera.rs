@@ -6,11 +6,9 @@
 //!
 //! **Never:** a second session for the same stream, decoding, an end: it reconnects until it is dropped.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use godvision_core::signal::media::{Packet, StreamState, StreamStatus, VideoFormat};
 use godvision_core::{Clock, MonoTime, Name, SystemClock};
 use tokio::sync::mpsc::error::TrySendError;
@@ -208,8 +206,7 @@ impl Reader {
             first_sequence: self.next_sequence,
             after: self.last_stamp,
         };
-        let connecting = Box::pin(Session::connect(options, Arc::clone(&self.options.clock)));
-        let result = contained(&self.options.name, connecting).await;
+        let result = Session::connect(options, Arc::clone(&self.options.clock)).await;
         let now = self.options.clock.mono();
         match result {
             Ok(session) => {
@@ -230,7 +227,7 @@ impl Reader {
             self.supervisor.failed(self.options.clock.mono(), Error::Ended { camera: self.options.name.clone() });
             return false;
         };
-        let result = tokio::time::timeout(patience, contained(&self.options.name, open.next())).await;
+        let result = tokio::time::timeout(patience, open.next()).await;
         let now = self.options.clock.mono();
         match result {
             Ok(Ok(packet)) => {
@@ -305,11 +302,4 @@ impl Reader {
             });
         }
     }
-}
-
-/// A panic of the protocol library, met on some camera's bytes, becomes an error of that session.
-async fn contained<T>(camera: &Name, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Error::Protocol { camera: camera.clone(), detail: "its bytes broke the protocol library".to_owned() })
-    })
 }

@@ -13,11 +13,12 @@
 //! **Never:** decoding, reconnecting, watching for stalls (that is [`crate::supervisor`]); a password in an error.
 
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use godvision_core::signal::media::{Codec, FrameKind, Packet, VideoFormat};
 use godvision_core::{Clock, MonoTime, Name, WallTime};
 use retina::client as rtsp;
@@ -112,8 +113,15 @@ impl Session {
     /// Connects, asks for the first supported video stream and starts it.
     ///
     /// # Errors
-    /// See [`Error`]; never a password in it.
+    /// See [`Error`]; never a password in it. A panic of the protocol library, met on some camera's bytes, is
+    /// [`Error::Protocol`].
     pub async fn connect(options: SessionOptions, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let camera = options.camera.clone();
+        let connecting = AssertUnwindSafe(Box::pin(Self::open(options, clock)));
+        connecting.catch_unwind().await.unwrap_or_else(|_| Err(broken(camera)))
+    }
+
+    async fn open(options: SessionOptions, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let about = About { camera: &options.camera, url: &options.url, transport: options.transport };
         let deadline = tokio::time::Instant::now() + options.connect_timeout;
         let stage = |stage| Error::Timeout { camera: options.camera.clone(), stage, after: options.connect_timeout };
@@ -197,10 +205,15 @@ impl Session {
     /// Waits for the next frame. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The session is over after an error; the end of the stream is [`Error::Ended`].
+    /// The session is over after an error; the end of the stream is [`Error::Ended`]. A panic of the protocol library, met
+    /// on some camera's bytes, is [`Error::Protocol`].
     pub async fn next(&mut self) -> Result<Packet, Error> {
         loop {
-            match self.frames.next().await {
+            // What panicked is not asked again: the session is over.
+            let Ok(item) = AssertUnwindSafe(self.frames.next()).catch_unwind().await else {
+                return Err(broken(self.camera.clone()));
+            };
+            match item {
                 Some(Ok(CodecItem::VideoFrame(frame))) => {
                     if let Some(packet) = self.packet(frame)? {
                         return Ok(packet);
@@ -298,6 +311,10 @@ impl Session {
 const MP4_FRAMES: FrameFormat = FrameFormat::MP4;
 
 /// An NTP timestamp (seconds since 1900 and 2^-32 of one) as a moment of the calendar.
+fn broken(camera: Name) -> Error {
+    Error::Protocol { camera, detail: "its bytes broke the protocol library".to_owned() }
+}
+
 fn calendar(ntp: u64) -> WallTime {
     const SECONDS_1900_TO_1970: i64 = 2_208_988_800;
     let (seconds, fraction) = (ntp >> 32, ntp & 0xffff_ffff);

@@ -150,6 +150,39 @@ async fn play_back(codec: Codec, clip: &[u8]) {
     );
 }
 
+/// Gaps that add up to more than the protocol library can count, which panics where overflow is checked.
+#[tokio::test]
+async fn losses_without_end_are_survived() {
+    let (sdp, mut bytes) = recorded(Codec::H265, &coded::data("plain.h265")).await;
+    let (mut at, mut packets) = (0, 0_u16);
+    while at + 16 <= bytes.len() && bytes[at] == b'$' {
+        if bytes[at + 1] == 0 {
+            bytes[at + 6..at + 8].copy_from_slice(&packets.wrapping_mul(30_000).to_be_bytes());
+            // All of one picture, whose end never comes.
+            bytes[at + 5] &= 0x7f;
+            bytes.copy_within(8..12, at + 8);
+            packets += 1;
+        }
+        at += 4 + usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+    }
+    assert!(packets > 4, "{packets} packets");
+    let camera = scripted::camera(move |request| match request.method.as_str() {
+        "DESCRIBE" => Answer::Reply(200, "Content-Type: application/sdp\r\n".to_owned(), sdp.clone()),
+        "SETUP" => ok("Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"),
+        _ => Answer::ReplyThenClose(200, "Session: 1\r\n".to_owned(), bytes.clone()),
+    })
+    .await;
+    let options = SessionOptions::new(Name::new("yard").unwrap(), camera.url("/c").parse().unwrap());
+    let mut session = Session::connect(options, SystemClock::shared()).await.unwrap();
+    let error = loop {
+        match session.next().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error.code(), "protocol" | "ended" | "bad_bitstream"), "{error:?}");
+}
+
 #[tokio::test]
 async fn damaged_h264_is_survived() {
     play_back(Codec::H264, &coded::h264(320, 240, 40, 5)).await;

@@ -23,13 +23,15 @@ use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
 use godvision_core::signal::seen::{
-    Finding, Motion, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper,
+    Finding, MASK_RUNS_MAX, Motion, MotionMask, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper,
 };
 use godvision_core::{MonoTime, Name, Stamp};
 
 use crate::crop::{jpeg_crop, veiled};
 use crate::error::Error;
-use crate::motion::{MotionDetector, MotionOptions, MotionStep, RestStep, SceneStep, Sensitivity, TamperStep, Zone};
+use crate::motion::{
+    MaskView, MotionDetector, MotionOptions, MotionStep, RestStep, SceneStep, Sensitivity, TamperStep, Zone,
+};
 use crate::plane::LumaView;
 use crate::qr::{QrOptions, QrReader, engines};
 
@@ -112,6 +114,7 @@ impl MotionUnit {
                 "how long a thing must stand still to become background",
             ),
             ParamSpec::with_default("report_every", span(0.0, 10.0), 0.2, "how often a running event is reported"),
+            ParamSpec::with_default("mask", ParamKind::Flag, true, "report which pixels move, for pages to draw"),
         ];
         Self(UnitSpec {
             name: "motion",
@@ -164,6 +167,7 @@ impl Unit for MotionUnit {
         Ok(Box::new(MotionSensor {
             options,
             report_every,
+            masks: params.flag("mask"),
             watched: None,
             running: None,
             reported: None,
@@ -182,6 +186,7 @@ struct Seen {
     regions: Vec<Region>,
     zones: Vec<String>,
     share: f32,
+    mask: Option<MotionMask>,
     rests: Vec<(RestStep, Vec<String>)>,
     tamper: Option<TamperStep>,
 }
@@ -197,6 +202,7 @@ struct MotionOutputs {
 struct MotionSensor {
     options: MotionOptions,
     report_every: Duration,
+    masks: bool,
     /// The detector, and the session of the camera it has learnt.
     watched: Option<(MotionDetector, u32)>,
     /// The last report of a running event.
@@ -265,10 +271,18 @@ impl MotionSensor {
     async fn see(&mut self, cx: &Context, picture: &Delivery<Picture>, outputs: &MotionOutputs) -> Result<(), Fault> {
         let Some(mut detector) = self.detector(cx, picture, outputs).await else { return Ok(()) };
         let is_rest_due = self.rested.is_none_or(|last| picture.at.mono - last >= REST_EVERY);
+        let due = self.reported.is_none_or(|last| picture.at.mono - last >= self.report_every);
+        let masks = if !self.masks {
+            Masks::Never
+        } else if due {
+            Masks::Now
+        } else {
+            Masks::AtStart
+        };
         let shown = Picture::clone(picture);
         let session = picture.session;
         let work = tokio::task::spawn_blocking(move || {
-            let seen = look(&mut detector, &shown, is_rest_due);
+            let seen = look(&mut detector, &shown, is_rest_due, masks);
             (detector, seen)
         });
         let (detector, seen) = work.await.map_err(|error| Fault::Restart(format!("the motion detector: {error}")))?;
@@ -302,8 +316,8 @@ impl MotionSensor {
             regions: seen.regions,
             zones: seen.zones,
             share: seen.share,
+            mask: seen.mask,
         };
-        let due = self.reported.is_none_or(|last| picture.at.mono - last >= self.report_every);
         if step.phase == MotionPhase::Ongoing && !due {
             return Ok(());
         }
@@ -371,13 +385,22 @@ impl MotionSensor {
             regions: Vec::new(),
             zones: Vec::new(),
             share: 0.0,
+            mask: None,
             ..running
         };
         motions.send(ended);
     }
 }
 
-fn look(detector: &mut MotionDetector, picture: &Picture, is_rest_due: bool) -> Result<Seen, Error> {
+/// When a mask is worth its copy: only a report that is sent has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Masks {
+    Never,
+    AtStart,
+    Now,
+}
+
+fn look(detector: &mut MotionDetector, picture: &Picture, is_rest_due: bool, masks: Masks) -> Result<Seen, Error> {
     let report = detector.step(LumaView::of(&picture.luma)?, picture.at, picture.sequence)?;
     // Names and regions are copied only for frames that say something.
     let (regions, zones) = match report.step {
@@ -386,10 +409,22 @@ fn look(detector: &mut MotionDetector, picture: &Picture, is_rest_due: bool) -> 
         }
         _ => (Vec::new(), Vec::new()),
     };
+    let mask = match (report.step.map(|step| step.phase), masks) {
+        (Some(MotionPhase::Started), Masks::AtStart | Masks::Now) | (Some(MotionPhase::Ongoing), Masks::Now) => {
+            mask_of(report.mask())
+        }
+        _ => None,
+    };
     let rests = report.rests().iter().filter(|rest| is_rest_due || rest.phase != RestPhase::Ongoing);
     let rests = rests.map(|rest| (*rest, report.rest_zones(rest).map(str::to_owned).collect())).collect();
     let (step, scene, tamper) = (report.step, report.scene, report.tamper);
-    Ok(Seen { step, scene, regions, zones, share: report.share(), rests, tamper })
+    Ok(Seen { step, scene, regions, zones, share: report.share(), mask, rests, tamper })
+}
+
+fn mask_of(view: MaskView<'_>) -> Option<MotionMask> {
+    let runs: Vec<u32> = view.runs().take(MASK_RUNS_MAX + 1).collect();
+    let (width, height) = (view.width().try_into().ok()?, view.height().try_into().ok()?);
+    (runs.len() <= MASK_RUNS_MAX).then(|| MotionMask { width, height, runs: runs.into() })
 }
 
 /// Makes QR readers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.

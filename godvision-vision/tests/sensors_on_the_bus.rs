@@ -201,6 +201,15 @@ async fn a_film_is_seen_by_both_sensors() {
     assert_eq!((first.phase, first.sequence, first.at), (MotionPhase::Started, 40, at(40)));
     assert_eq!((first.source.as_str(), first.zones.as_slice()), ("door", ["porch".to_owned()].as_slice()));
     assert!(!first.regions.is_empty() && first.share > 0.0);
+    let mask = first.mask.as_ref().unwrap();
+    assert_eq!(mask.runs.iter().sum::<u32>(), mask.width * mask.height);
+    let moving: u32 = mask.runs.iter().skip(1).step_by(2).sum();
+    assert!(
+        (moving as f32 / (mask.width * mask.height) as f32 - first.share).abs() < 0.05,
+        "{moving} of {}",
+        first.share
+    );
+    assert!(phases.iter().all(|motion| motion.mask.is_some() == (motion.phase == MotionPhase::Started)));
     // Every start has its end, also the last, when the camera goes away in the middle of it.
     let kinds: Vec<_> = phases.iter().map(|motion| motion.phase).collect();
     assert!(kinds.chunks(2).all(|pair| pair == [MotionPhase::Started, MotionPhase::Ended]), "{kinds:?}");

@@ -844,9 +844,31 @@ class GvPlayer extends HTMLElement {
     // What was left or taken is drawn whether or not what moves is: it is an alarm.
     const isHeard = this.#socket && performance.now() - (this.#rests?.heardAt ?? -Infinity) < REST_LASTS_MS;
     const rests = isHeard ? this.#rests.things.map((thing) => this.#rest(thing, drawn(thing.region))) : [];
-    this.marks.replaceChildren(...regions.map(drawn), ...rests);
+    const mask = regions.length && this.#motion.mask ? [this.#mask(this.#motion.mask)] : [];
+    this.marks.replaceChildren(...mask, ...regions.map(drawn), ...rests);
     const next = regions.length ? BOX_LASTS_MS : REST_AGE_EVERY_MS;
     if (regions.length || rests.length) this.#timers.stale = setTimeout(() => this.#boxes(), next);
+  }
+
+  /** The pixels that differ from the background, as a stroke of one pixel a run and row. */
+  #mask({ width, height, runs }) {
+    const { width: across = 16, height: down = 9 } = this.format ?? {};
+    const path = document.createElementNS(space, 'path');
+    let d = '';
+    let at = 0;
+    for (const [turn, run] of runs.entries()) {
+      // Runs go on over the ends of rows.
+      for (let from = at, end = at + run; turn % 2 && from < end;) {
+        const length = Math.min(end - from, width - from % width);
+        d += `M${from % width} ${Math.floor(from / width) + 0.5}h${length}`;
+        from += length;
+      }
+      at += run;
+    }
+    path.setAttribute('class', 'mask');
+    path.setAttribute('d', d);
+    path.setAttribute('transform', `scale(${across / width} ${down / height})`);
+    return path;
   }
 
   /** A thing that rests, with its age written at its place. */

@@ -89,6 +89,7 @@ try {
   }));
   const drawn = await until(async () => { const all = await boxes(); return all.length && all; }, 'what moves is boxed', 60_000);
   check(drawn.every(([x, y, w, h]) => x >= 0 && y >= 0 && w > 0 && h > 0 && x + w <= 1.001 && y + h <= 1.001), 'boxes lie in the picture');
+  await until(() => page.evaluate(() => document.querySelector('.gv-player-boxes .mask')?.getAttribute('d').length > 20), 'the pixels that move are drawn', 60_000);
   await shot('cameras-boxes');
   await page.locator('gv-player button.gv-player-marks').first().click();
   check(await page.evaluate(() => !document.querySelector('gv-player .gv-player-boxes > rect')), 'the boxes are hidden again');

@@ -2,6 +2,7 @@
 //! pixels are the compressed crop of a sighting.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -59,6 +60,21 @@ pub enum MotionPhase {
     Ended,
 }
 
+/// Most runs of a [`MotionMask`]: a dozen walkers have some hundred, and a mask of more shows noise.
+pub const MASK_RUNS_MAX: usize = 2048;
+
+/// Which pixels of a reduced picture differ from the background, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MotionMask {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Lengths of the runs of still and moving pixels in turn, row-major and without regard to the ends of rows; the first,
+    /// which may be 0, is still. They sum to `width * height`; at most [`MASK_RUNS_MAX`] of them.
+    pub runs: Arc<[u32]>,
+}
+
 /// Something moves (or has stopped) in a camera's picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Motion {
@@ -78,8 +94,10 @@ pub struct Motion {
     pub zones: Vec<String>,
     /// Share of the watched area that moves, 0.0..=1.0.
     pub share: f32,
+    /// Which pixels do, if the detector was asked for them and there are not too many runs.
+    pub mask: Option<MotionMask>,
 }
-signal!(Motion, "motion", 1);
+signal!(Motion, "motion", 2);
 
 /// The whole picture changed at once (light switched, infra-red filter, camera turned): not motion.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,7 +15,7 @@
 //! | `{"type":"clock","media_s":S,"key":B,"captured_ms":C,"sent_ms":N}` | the fragment that follows has media time `S`, is a key frame or not, was captured at `C`, and this text left at `N` (server's Unix time); before key frames, though at most once a second, and every 5 s |
 //! | `{"type":"dropped","fragments":N}` | the viewer lagged: `N` fragments were left out, a key frame follows |
 //! | `{"type":"status","state":T,"online":B,"code":C,"detail":D}` | the camera's state when it changes, and on joining; fragments mean that it is back |
-//! | `{"type":"motion","moving":B,"captured_ms":C,"regions":[[L,T,R,B],...],"zones":[N,...]}` | what moved in the picture captured at `C`, in thousandths of it, largest first; `moving` is false and nothing moves once an event has ended. The newest only; the player draws it over the picture |
+//! | `{"type":"motion","moving":B,"captured_ms":C,"regions":[[L,T,R,B],...],"zones":[N,...],"mask":{"width":W,"height":H,"runs":[R,...]}}` | what moved in the picture captured at `C`, in thousandths of it, largest first; the mask as lengths of still and moving runs of its pixels in turn, or null; `moving` is false and nothing moves once an event has ended. The newest only; the player draws it over the picture |
 //! | `{"type":"rests","things":[{"thing":N,"kind":K,"since_ms":C,"region":[L,T,R,B]},...]}` | what rests in the picture, left or taken, since `C`; `K` is `left`, `taken` or `unsure`. All of it whenever it changes, and at least every 10 s while there is something |
 //! | `{"type":"alive"}` | every 10 s, with a WebSocket ping: a client that hears nothing for longer may connect anew |
 //! | `{"type":"refused","code":C,"detail":D}` | no view: `too_many_viewers`, `too_many_cameras`; the socket closes |
@@ -477,6 +477,9 @@ impl Reel {
         let text = json!({
             "type": "motion", "moving": moving, "captured_ms": motion.at.wall.as_unix_micros() as f64 / 1e3,
             "regions": if moving { regions.collect() } else { Vec::new() }, "zones": motion.zones,
+            "mask": motion.mask.as_ref().filter(|_| moving).map(|mask| {
+                json!({ "width": mask.width, "height": mask.height, "runs": *mask.runs })
+            }),
         });
         self.motion = Some(text.to_string().into());
     }
@@ -821,7 +824,7 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
 mod tests {
     use super::*;
     use godvision_core::signal::media::{Codec, VideoFormat};
-    use godvision_core::signal::seen::Region;
+    use godvision_core::signal::seen::{MotionMask, Region};
     use godvision_core::{ManualClock, MonoTime, WallTime};
 
     const FRAME_TICKS: u64 = 3600;
@@ -920,6 +923,7 @@ mod tests {
             regions,
             zones: vec!["gate".into()],
             share: 0.1,
+            mask: Some(MotionMask { width: 4, height: 2, runs: [1, 2, 5].into() }),
         }
     }
 
@@ -939,13 +943,14 @@ mod tests {
         assert_eq!(
             told[1],
             json!({"type": "motion", "moving": true, "captured_ms": 1_000_040.0,
-                "regions": [[100, 200, 300, 400]], "zones": ["gate"]})
+                "regions": [[100, 200, 300, 400]], "zones": ["gate"], "mask": {"width": 4, "height": 2, "runs": [1, 2, 5]}})
         );
         camera.publish(&hub, 1);
         assert_eq!(drain(&mut viewer), frames(1..2), "nothing new to tell");
         hub.set_motion(&motion(&camera.name, MotionPhase::Ended, vec![place]));
         let ended: serde_json::Value = serde_json::from_str(&drain(&mut viewer)[0]).unwrap();
         assert_eq!((&ended["moving"], &ended["regions"]), (&json!(false), &json!([])));
+        assert_eq!(ended["mask"], json!(null));
     }
 
     #[test]
