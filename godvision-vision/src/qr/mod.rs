@@ -126,6 +126,12 @@ impl QrReader {
         Self { options, engines, known: Vec::new(), enlarged: Vec::new(), burst: None, second_look: None }
     }
 
+    /// Forgets what it saw, as if it were new, and keeps its buffers: the next picture is of another place.
+    pub fn forget(&mut self) {
+        self.known.clear();
+        (self.burst, self.second_look) = (None, None);
+    }
+
     /// Panics of engines so far, all of them contained.
     pub fn panics(&self) -> u32 {
         self.engines.iter().map(|engine| engine.panics).sum()
