@@ -50,7 +50,7 @@ fn whole(pixels: &[u8]) -> LumaView<'_> {
 fn what_is_forgotten_is_news() {
     let mut reader = QrReader::with_engines(QrOptions::default(), vec![engine(|_| vec![code("pass")])]);
     let pixels = vec![0; WIDTH * HEIGHT];
-    let mut is_new = |reader: &mut QrReader, i| reader.read(whole(&pixels), at(i), &[])[0].is_new;
+    let is_new = |reader: &mut QrReader, i| reader.read(whole(&pixels), at(i), &[])[0].is_new;
     assert_eq!([is_new(&mut reader, 0), is_new(&mut reader, 1)], [true, false]);
     reader.forget();
     assert!(is_new(&mut reader, 2));
