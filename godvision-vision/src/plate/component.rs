@@ -26,7 +26,7 @@ use godvision_core::{MonoTime, Name, Secret};
 
 use super::still::StillPlaces;
 use super::vote::Settled;
-use super::{Country, FETCH_COMMAND, Plate, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
+use super::{Country, FETCH_COMMAND, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
 use crate::crop::jpeg_crop;
 use crate::error::Error;
 use crate::plane::LumaView;
@@ -188,7 +188,7 @@ impl Component for PlateSensor {
 impl PlateSensor {
     async fn load(&mut self) -> Result<(), String> {
         let path = self.models.join(RECOGNISER_FILE);
-        let (options, votes) = (self.options.clone(), self.votes);
+        let (options, votes, agreeing) = (self.options.clone(), self.votes, self.votes.agreeing);
         let work = tokio::task::spawn_blocking(move || {
             let bytes = std::fs::read(&path).map_err(|error| {
                 let file = path.display();
@@ -196,7 +196,8 @@ impl PlateSensor {
             })?;
             let reader = PlateReader::new(options, bytes).map_err(|error| error.to_string())?;
             let votes = PlateVotes::new(votes).map_err(|error| error.to_string())?;
-            Ok::<_, String>((reader, votes, StillPlaces::default()))
+            // One reading more than must agree: it may have been the one misread.
+            Ok::<_, String>((reader, votes, StillPlaces::new(agreeing + 1)))
         });
         self.reader = Some(work.await.map_err(|error| format!("the plate reader: {error}"))??);
         Ok(())
@@ -262,15 +263,12 @@ fn look(
     let (luma, now) = (LumaView::of(&picture.luma)?, picture.at.mono);
     let mut plates = Vec::new();
     for place in reader.find(luma, moved)? {
-        let plate = match still.recall(luma, &place, now) {
-            Some(known) => known.map(|plate| Plate { place, ..plate }),
-            None => {
-                let plate = reader.read_at(luma, place)?;
-                still.keep(luma, place, plate.clone(), now);
-                plate
-            }
-        };
-        plates.extend(plate);
+        if still.is_known(luma, &place, now) {
+            votes.hold(&place, picture.at);
+        } else {
+            still.note(luma, place, now);
+            plates.extend(reader.read_at(luma, place)?);
+        }
     }
     Ok(votes.add(&plates, picture.at))
 }

@@ -1,9 +1,10 @@
-//! What stands still is not read again and again: [`StillPlaces`] remembers what places said and how they looked.
+//! What stands still is not read again and again: [`StillPlaces`] remembers which places were read and how they looked.
 //!
 //! Reading takes five times as long as finding. A parked car, or a grating that the detector takes for a plate, would be
 //! read in every picture all day; its looks tell that nothing new can come of it.
 //!
-//! **Never:** a reading kept for a place that looks otherwise than when it was read.
+//! **Never:** a text. An old reading that was given again would be a vote of its own, and one misreading could outvote all
+//! others.
 
 #![forbid(unsafe_code)]
 
@@ -11,15 +12,11 @@ use std::time::Duration;
 
 use godvision_core::MonoTime;
 
-use super::Plate;
 use super::detect::PlateBox;
 use crate::plane::LumaView;
 
 /// Most places remembered; the one unseen for longest makes room.
 const PLACES_MAX: usize = 16;
-
-/// Readings of a place before it is believed: noise differs from picture to picture, and votes want several.
-const READINGS: u32 = 4;
 
 /// A place that looks the same is read again after so long all the same.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -41,40 +38,50 @@ struct Place {
     readings: u32,
     read_at: MonoTime,
     seen: MonoTime,
-    plate: Option<Plate>,
 }
 
-/// Places and what they said.
-#[derive(Debug, Default)]
-pub(super) struct StillPlaces(Vec<Place>);
+/// Places that were read.
+#[derive(Debug)]
+pub(super) struct StillPlaces {
+    /// Readings of a place before it is left alone: what votes want, since noise differs from picture to picture.
+    readings: u32,
+    places: Vec<Place>,
+}
 
 impl StillPlaces {
-    /// What `place` said, if it has been read often enough and looks as it did; `None` if it is to be read.
-    pub(super) fn recall(&mut self, luma: LumaView<'_>, place: &PlateBox, now: MonoTime) -> Option<Option<Plate>> {
-        let known = self.0.iter_mut().find(|known| known.bounds.overlap(place) >= SAME_PLACE)?;
+    /// Places are read `readings` times before they are left alone.
+    pub(super) fn new(readings: u32) -> Self {
+        Self { readings, places: Vec::new() }
+    }
+
+    /// Whether `place` was read often enough, not long ago, and looks as it did then.
+    pub(super) fn is_known(&mut self, luma: LumaView<'_>, place: &PlateBox, now: MonoTime) -> bool {
+        let Some(known) = self.places.iter_mut().find(|known| known.bounds.overlap(place) >= SAME_PLACE) else {
+            return false;
+        };
         // Compared where it was read, so that a box that jumps does not make the looks jump.
         if !is_alike(&known.looks, &looks(luma, &known.bounds)) {
             known.readings = 0;
-            return None;
+            return false;
         }
         known.seen = now;
-        (known.readings >= READINGS && now - known.read_at < AGAIN_AFTER).then(|| known.plate.clone())
+        known.readings >= self.readings && now - known.read_at < AGAIN_AFTER
     }
 
-    /// Notes what `place` said when it was read.
-    pub(super) fn keep(&mut self, luma: LumaView<'_>, place: PlateBox, plate: Option<Plate>, now: MonoTime) {
-        let found = self.0.iter().position(|known| known.bounds.overlap(&place) >= SAME_PLACE);
+    /// Notes that `place` is read now.
+    pub(super) fn note(&mut self, luma: LumaView<'_>, place: PlateBox, now: MonoTime) {
+        let found = self.places.iter().position(|known| known.bounds.overlap(&place) >= SAME_PLACE);
         let readings = match found {
-            Some(index) => self.0.swap_remove(index).readings.saturating_add(1),
+            Some(index) => self.places.swap_remove(index).readings.saturating_add(1),
             None => 1,
         };
-        if self.0.len() >= PLACES_MAX
-            && let Some((oldest, _)) = self.0.iter().enumerate().min_by_key(|(_, known)| known.seen)
+        if self.places.len() >= PLACES_MAX
+            && let Some((oldest, _)) = self.places.iter().enumerate().min_by_key(|(_, known)| known.seen)
         {
-            self.0.swap_remove(oldest);
+            self.places.swap_remove(oldest);
         }
         let looks = looks(luma, &place);
-        self.0.push(Place { bounds: place, looks, readings, read_at: now, seen: now, plate });
+        self.places.push(Place { bounds: place, looks, readings, read_at: now, seen: now });
     }
 }
 
@@ -120,15 +127,15 @@ mod tests {
 
     #[test]
     fn what_looks_the_same_is_read_a_few_times_and_then_now_and_again() {
-        let mut still = StillPlaces::default();
+        let mut still = StillPlaces::new(4);
         let mut reads = Vec::new();
         for frame in 0..60 {
             let (data, now) = (picture(0, frame as usize % 5), at(frame * 200));
             let luma = LumaView::new(&data, 200, 100, 200).unwrap();
             let place = place(50.0 + (frame % 3) as f32, 40.0);
-            if still.recall(luma, &place, now).is_none() {
+            if !still.is_known(luma, &place, now) {
                 reads.push(frame);
-                still.keep(luma, place, None, now);
+                still.note(luma, place, now);
             }
         }
         assert_eq!(reads, [0, 1, 2, 3, 28, 53]);
@@ -136,29 +143,29 @@ mod tests {
 
     #[test]
     fn another_plate_at_the_same_place_is_read() {
-        let mut still = StillPlaces::default();
+        let mut still = StillPlaces::new(4);
         let (data, other) = (picture(0, 0), picture(3, 0));
         let view = |data| LumaView::new(data, 200, 100, 200).unwrap();
         for frame in 0..10 {
-            still.keep(view(&data), place(50.0, 40.0), None, at(frame));
+            still.note(view(&data), place(50.0, 40.0), at(frame));
         }
-        assert_eq!(still.recall(view(&data), &place(50.0, 40.0), at(20)), Some(None));
-        assert_eq!(still.recall(view(&other), &place(50.0, 40.0), at(21)), None);
-        assert_eq!(still.recall(view(&data), &place(50.0, 40.0), at(22)), None, "believed again only after readings");
-        assert_eq!(still.recall(view(&data), &place(100.0, 40.0), at(23)), None);
+        assert!(still.is_known(view(&data), &place(50.0, 40.0), at(20)));
+        assert!(!still.is_known(view(&other), &place(50.0, 40.0), at(21)));
+        assert!(!still.is_known(view(&data), &place(50.0, 40.0), at(22)), "left alone again only after readings");
+        assert!(!still.is_known(view(&data), &place(100.0, 40.0), at(23)));
     }
 
     #[test]
     fn what_is_remembered_has_a_limit_and_any_place_will_do() {
-        let mut still = StillPlaces::default();
+        let mut still = StillPlaces::new(4);
         let data = picture(0, 0);
         let luma = LumaView::new(&data, 200, 100, 200).unwrap();
         for k in 0..100_u64 {
-            still.keep(luma, place(k as f32 * 1000.0 - 500.0, -1e9 * k as f32), None, at(k));
+            still.note(luma, place(k as f32 * 1000.0 - 500.0, -1e9 * k as f32), at(k));
         }
-        assert_eq!(still.0.len(), PLACES_MAX);
+        assert_eq!(still.places.len(), PLACES_MAX);
         let broken = PlateBox { corners: [[f32::NAN; 2]; 4], score: 0.5 };
-        assert_eq!(still.recall(luma, &broken, at(0)), None);
-        still.keep(luma, broken, None, at(0));
+        assert!(!still.is_known(luma, &broken, at(0)));
+        still.note(luma, broken, at(0));
     }
 }

@@ -115,6 +115,17 @@ impl PlateVotes {
         plates.iter().filter_map(|plate| self.add_one(plate, now)).collect()
     }
 
+    /// The plate at `place` is still there, and was not read again: it stays the same one, and gets no vote. Comes before
+    /// [`PlateVotes::add`] for the same frame.
+    pub fn hold(&mut self, place: &PlateBox, at: Stamp) {
+        self.tracks.retain(|track| at.mono - track.seen <= self.options.gone_after);
+        let here = self.tracks.iter_mut().map(|track| (track.place.overlap(place), track));
+        let nearest = here.filter(|(common, _)| *common >= SAME_PLACE).max_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, track)) = nearest {
+            track.seen = at.mono;
+        }
+    }
+
     /// Plates followed now.
     pub fn followed(&self) -> usize {
         self.tracks.len()
@@ -249,6 +260,24 @@ mod tests {
             let text = format!("A{:03}BC77", frame * 37 % 1000);
             assert_eq!(votes.add(&[plate(&text, 0.0, 0.9)], at(frame)), []);
         }
+    }
+
+    #[test]
+    fn who_is_held_stays_and_gets_no_votes() {
+        let mut votes = PlateVotes::new(VoteOptions::default()).unwrap();
+        let reading = plate("A123BC77", 0.0, 0.9);
+        for frame in 0..2 {
+            assert_eq!(votes.add(std::slice::from_ref(&reading), at(frame)), []);
+        }
+        for frame in 2..100 {
+            votes.hold(&reading.place, at(frame));
+            votes.hold(&plate("B222BB77", 400.0, 0.9).place, at(frame));
+            assert_eq!(votes.add(&[], at(frame)), [], "nothing was read");
+            assert_eq!(votes.followed(), 1);
+        }
+        assert_eq!(votes.add(&[reading.clone()], at(100))[0].agreeing, 3, "the third reading of the same plate");
+        votes.hold(&reading.place, at(200));
+        assert_eq!(votes.followed(), 0, "unseen for 10 s, it went");
     }
 
     #[test]
