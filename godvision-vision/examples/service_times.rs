@@ -18,13 +18,11 @@ use godvision_core::driver::BoxFuture;
 use godvision_core::signal::media::{Picture, Plane};
 use godvision_core::site::SiteDocument;
 use godvision_core::{Name, Stamp};
-use godvision_vision::face::component::FaceUnit;
 use godvision_vision::face::enrol::FaceEnroller;
 use godvision_vision::face::gallery::Gallery;
 use godvision_vision::face::memory::FaceMemory;
 use godvision_vision::plate::RECOGNISER_FILE;
-use godvision_vision::plate::component::PlateUnit;
-use godvision_vision::sensors::{MotionUnit, QrUnit};
+use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 /// Noise that is laid over a file, so that no two pictures are the same.
 const NOISES: usize = 8;

@@ -2,12 +2,11 @@
 #![deny(unsafe_code)]
 
 mod error;
-#[cfg(feature = "face")]
-#[path = "face/search_kernel.rs"]
-mod face_search_kernel;
 mod kernel;
 #[cfg(feature = "face")]
 mod net;
+#[cfg(feature = "face")]
+mod search_kernel;
 
 pub mod colour;
 #[cfg(feature = "crop")]

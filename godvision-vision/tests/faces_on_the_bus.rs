@@ -15,11 +15,11 @@ use godvision_core::signal::seen::{Finding, Sighting};
 use godvision_core::site::SiteDocument;
 use godvision_core::{MonoTime, Name, Stamp, WallTime};
 use godvision_vision::RgbImage;
-use godvision_vision::face::component::FaceUnit;
 use godvision_vision::face::enrol::{FaceEnroller, PhotoFault};
 use godvision_vision::face::gallery::{Consent, Gallery, List, PersonRows, WatchReason};
 use godvision_vision::face::memory::FaceMemory;
 use godvision_vision::face::quality::Concern;
+use godvision_vision::sensors::FaceUnit;
 
 const WIDTH: usize = 480;
 const HEIGHT: usize = 360;

@@ -15,7 +15,7 @@ use godvision_core::journal::{MemoryJournal, Query};
 use godvision_core::signal::media::{Picture, Plane};
 use godvision_core::site::SiteDocument;
 use godvision_core::{Clock, SystemClock};
-use godvision_vision::plate::component::PlateUnit;
+use godvision_vision::sensors::PlateUnit;
 
 struct Film(UnitSpec);
 struct Showing;

@@ -36,12 +36,10 @@ use godvision_ftp::io::spool::{Spool, SpoolEvent, SpoolOptions};
 use godvision_ftp::recorder::{ArchiverUnit, RecordSwitches, RecorderUnit, journal_entry};
 use godvision_ftp::spool::ClipId;
 use godvision_rtsp::CameraUnit;
-use godvision_vision::face::component::FaceUnit;
 use godvision_vision::face::gallery::Gallery;
 use godvision_vision::face::memory::FaceMemory;
-use godvision_vision::plate::component::PlateUnit;
 use godvision_vision::plate::{FETCH_COMMAND, RECOGNISER_FILE};
-use godvision_vision::sensors::{MotionUnit, QrUnit};
+use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;

@@ -33,8 +33,6 @@ mod sface;
 mod yunet;
 
 pub mod compare;
-#[cfg(feature = "component")]
-pub mod component;
 pub mod enrol;
 pub mod gallery;
 pub mod group;

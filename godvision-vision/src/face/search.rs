@@ -22,7 +22,7 @@ use zeroize::Zeroize;
 
 use super::{EMBEDDING_MAX, EMBEDDING_MIN, Embedding};
 use crate::error::Error;
-use crate::face_search_kernel::{BLOCK_ROWS, GROUP, Level, Line, ZERO, score};
+use crate::search_kernel::{BLOCK_ROWS, GROUP, Level, Line, ZERO, score};
 
 /// Most rows of an index.
 pub const INDEX_ROWS_MAX: usize = 1_000_000;

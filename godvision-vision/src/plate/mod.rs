@@ -9,14 +9,12 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "component")]
-pub mod component;
 pub mod detect;
 pub mod format;
 pub mod letters;
 pub mod list;
 #[cfg(feature = "component")]
-mod still;
+pub(crate) mod still;
 mod strip;
 pub mod text;
 pub mod vote;

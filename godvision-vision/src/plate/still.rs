@@ -42,7 +42,7 @@ struct Place {
 
 /// Places that were read.
 #[derive(Debug)]
-pub(super) struct StillPlaces {
+pub(crate) struct StillPlaces {
     /// Readings of a place before it is left alone: what votes want, since noise differs from picture to picture.
     readings: u32,
     places: Vec<Place>,
@@ -50,12 +50,12 @@ pub(super) struct StillPlaces {
 
 impl StillPlaces {
     /// Places are read `readings` times before they are left alone.
-    pub(super) fn new(readings: u32) -> Self {
+    pub(crate) fn new(readings: u32) -> Self {
         Self { readings, places: Vec::new() }
     }
 
     /// Whether `place` was read often enough, not long ago, and looks as it did then.
-    pub(super) fn is_known(&mut self, luma: LumaView<'_>, place: &PlateBox, now: MonoTime) -> bool {
+    pub(crate) fn is_known(&mut self, luma: LumaView<'_>, place: &PlateBox, now: MonoTime) -> bool {
         let Some(known) = self.places.iter_mut().find(|known| known.bounds.overlap(place) >= SAME_PLACE) else {
             return false;
         };
@@ -69,7 +69,7 @@ impl StillPlaces {
     }
 
     /// Notes that `place` is read now.
-    pub(super) fn note(&mut self, luma: LumaView<'_>, place: PlateBox, now: MonoTime) {
+    pub(crate) fn note(&mut self, luma: LumaView<'_>, place: PlateBox, now: MonoTime) {
         let found = self.places.iter().position(|known| known.bounds.overlap(&place) >= SAME_PLACE);
         let readings = match found {
             Some(index) => self.places.swap_remove(index).readings.saturating_add(1),

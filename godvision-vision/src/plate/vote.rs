@@ -275,7 +275,11 @@ mod tests {
             assert_eq!(votes.add(&[], at(frame)), [], "nothing was read");
             assert_eq!(votes.followed(), 1);
         }
-        assert_eq!(votes.add(&[reading.clone()], at(100))[0].agreeing, 3, "the third reading of the same plate");
+        assert_eq!(
+            votes.add(std::slice::from_ref(&reading), at(100))[0].agreeing,
+            3,
+            "the third reading of the same plate"
+        );
         votes.hold(&reading.place, at(200));
         assert_eq!(votes.followed(), 0, "unseen for 10 s, it went");
     }

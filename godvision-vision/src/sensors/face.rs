@@ -1,12 +1,10 @@
-//! The bus component: unit `face` ([`FaceUnit`]). Pictures in, sightings of faces out; motion is its alarm clock.
+//! Unit `face`. Pictures in, sightings of faces out; motion is its alarm clock.
 //!
 //! A thin shell over [`FaceWatcher`]. People, strangers and history are in the [`FaceMemory`] that the unit was made with:
 //! who is enrolled or forgotten there is known or unknown from the next picture on.
 //!
-//! What it costs is stated at [`super::watch`]: some 13 ms a 1080p picture and 20 ms a face in it, on one busy core.
+//! What it costs is stated at [`crate::face::watch`]: some 13 ms a 1080p picture and 20 ms a face in it, on one busy core.
 //! Colour is used where pictures have it; grey ones, as by infra-red, are recognised too.
-//!
-//! The work is done by `spawn_blocking`, as in the other components.
 //!
 //! **Never:** a decision what opens. A sighting says who it is and whether that person was seen to be alive; without the
 //! latter a door must ask for something else.
@@ -16,30 +14,25 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use godvision_core::Name;
 use godvision_core::bus::{
-    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, Params, Policy, PortSpec,
+    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, Params, PortSpec,
     ServiceProfile, ServiceTime, Unit, UnitSpec,
 };
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Sighting};
-use godvision_core::{MonoTime, Name};
+use godvision_core::signal::seen::{Finding, Motion, Sighting};
 
-use super::identify::{IdentifyOptions, Identity};
-use super::liveness::Parallax;
-use super::memory::FaceMemory;
-use super::quality::QualityOptions;
-use super::watch::{FaceModels, FaceReport, FaceWatcher, LivenessMaker, WatchOptions};
-use super::{SFace, YuNet, YuNetOptions};
+use super::alarm::{self, Alarm};
 use crate::crop::jpeg_crop;
 use crate::error::Error;
-
-/// Motion reports that wait while a picture is being searched.
-const MOTIONS_WAITING: usize = 8;
-
-/// How long after the last report of motion pictures are looked at as often as asked.
-const MOTION_FRESH: Duration = Duration::from_secs(2);
+use crate::face::identify::{IdentifyOptions, Identity};
+use crate::face::liveness::Parallax;
+use crate::face::memory::FaceMemory;
+use crate::face::quality::QualityOptions;
+use crate::face::watch::{FaceModels, FaceReport, FaceWatcher, LivenessMaker, WatchOptions};
+use crate::face::{SFace, YuNet, YuNetOptions};
 
 /// With motion as the alarm clock: how often a quiet picture is looked at all the same, for a person who stands still.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
@@ -61,7 +54,7 @@ pub struct FaceUnit {
 
 impl FaceUnit {
     /// The unit, for the people in `memory`, whose gallery must be of the built-in model: see
-    /// [`super::enrol::FaceEnroller::model`].
+    /// [`crate::face::enrol::FaceEnroller::model`].
     pub fn new(memory: FaceMemory) -> Self {
         Self { spec: spec(), memory, models: None, embedder: Arc::default() }
     }
@@ -84,14 +77,8 @@ impl std::fmt::Debug for FaceUnit {
 fn spec() -> UnitSpec {
     let span = |min, max| ParamKind::Seconds { min, max };
     let usual = IdentifyOptions::default();
-    let params = vec![
-        ParamSpec::with_default("every", span(0.05, 10.0), 0.2, "how often a picture is looked at"),
-        ParamSpec::with_default(
-            "motion_wakes",
-            ParamKind::Flag,
-            false,
-            "look only once a second while the `motion` input is quiet; link it",
-        ),
+    let mut params = alarm::params(0.05, 0.2).to_vec();
+    params.extend([
         ParamSpec::with_default(
             "threshold",
             ParamKind::Number { min: 0.2, max: 1.0 },
@@ -124,15 +111,12 @@ fn spec() -> UnitSpec {
             "a face that stays is reported again after so long, if nothing changes",
         ),
         ParamSpec::with_default("crop", ParamKind::Flag, true, "send a small picture of the face"),
-    ];
+    ]);
     UnitSpec {
         name: "face",
         about: "recognises faces",
         kind: Kind::Complex,
-        inputs: vec![
-            PortSpec::input::<Picture>("pictures", Policy::Latest),
-            PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
-        ],
+        inputs: alarm::inputs(),
         outputs: vec![PortSpec::output::<Sighting>("sightings")],
         params,
     }
@@ -171,12 +155,9 @@ impl Unit for FaceUnit {
             memory: self.memory.clone(),
             models: self.models.clone().unwrap_or_else(|| Arc::new(built_in)),
             asks_liveness: params.text("liveness") != Some("off"),
-            every: params.seconds("every").unwrap_or(Duration::from_millis(200)),
-            motion_wakes: params.flag("motion_wakes"),
+            alarm: Alarm::new(params, IDLE_EVERY),
             crops: params.flag("crop"),
             watcher: None,
-            moved_at: None,
-            looked: None,
         }))
     }
 }
@@ -198,12 +179,9 @@ struct FaceSensor {
     memory: FaceMemory,
     models: ModelMaker,
     asks_liveness: bool,
-    every: Duration,
-    motion_wakes: bool,
+    alarm: Alarm,
     crops: bool,
     watcher: Option<FaceWatcher>,
-    moved_at: Option<MonoTime>,
-    looked: Option<MonoTime>,
 }
 
 impl Component for FaceSensor {
@@ -217,10 +195,8 @@ impl Component for FaceSensor {
             let mut motions = cx.input::<Motion>("motion")?;
             let sightings = cx.output::<Sighting>("sightings")?;
             while let Some(picture) = pictures.recv().await {
-                while let Some(motion) = motions.try_recv() {
-                    self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
-                }
-                if self.is_due(picture.at.mono) {
+                self.alarm.heed(&mut motions);
+                if self.alarm.is_due(picture.at.mono) {
                     self.look(cx, &picture, &sightings).await?;
                 }
             }
@@ -238,16 +214,6 @@ impl FaceSensor {
         let watcher = work.await.map_err(|error| format!("the face watcher: {error}"))?;
         self.watcher = Some(watcher.map_err(|error| error.to_string())?);
         Ok(())
-    }
-
-    fn is_due(&mut self, now: MonoTime) -> bool {
-        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
-        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
-        let due = self.looked.is_none_or(|last| now - last >= every);
-        if due {
-            self.looked = Some(now);
-        }
-        due
     }
 
     async fn look(

@@ -1,11 +1,9 @@
-//! The bus component: unit `plate` ([`PlateUnit`]). Pictures in, sightings of plates out; motion is its alarm clock.
+//! Unit `plate`. Pictures in, sightings of plates out; motion is its alarm clock.
 //!
 //! A thin shell over [`PlateReader`] and [`PlateVotes`]. The folder of models is read once, when the component starts; if
 //! it is not there, the component says which command fills it and stops, and the site runs on.
 //!
 //! What stands still is read a few times and then only every five seconds: a parked car costs next to nothing.
-//!
-//! The work is done by `spawn_blocking`, as in the other components: a plate takes some 50 ms.
 //!
 //! **Never:** a decision about what a plate is good for; a text that is not settled by several frames.
 
@@ -15,27 +13,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use godvision_core::bus::{
-    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, ParamValue, Params, Policy,
-    PortSpec, ServiceProfile, ServiceTime, Unit, UnitSpec,
+    Component, Context, Delivery, Fault, Kind, Output, ParamError, ParamKind, ParamSpec, ParamValue, Params, PortSpec,
+    ServiceProfile, ServiceTime, Unit, UnitSpec,
 };
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, MotionPhase, Region, Sighting};
-use godvision_core::{MonoTime, Name, Secret};
+use godvision_core::signal::seen::{Finding, Motion, Region, Sighting};
+use godvision_core::{Name, Secret};
 
-use super::still::StillPlaces;
-use super::vote::Settled;
-use super::{Country, FETCH_COMMAND, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
+use super::alarm::{self, Alarm};
 use crate::crop::jpeg_crop;
 use crate::error::Error;
 use crate::plane::LumaView;
-
-/// Motion reports that wait while a picture is being read.
-const MOTIONS_WAITING: usize = 8;
-
-/// How long after the last report of motion its regions are looked at.
-const MOTION_FRESH: Duration = Duration::from_secs(2);
+use crate::plate::still::StillPlaces;
+use crate::plate::vote::Settled;
+use crate::plate::{Country, FETCH_COMMAND, PlateOptions, PlateReader, PlateVotes, RECOGNISER_FILE, VoteOptions};
 
 /// With motion as the alarm clock: how often a quiet picture is looked at all the same, for a car that stands.
 const IDLE_EVERY: Duration = Duration::from_secs(2);
@@ -59,20 +52,14 @@ impl PlateUnit {
         let span = |min, max| ParamKind::Seconds { min, max };
         let usual = VoteOptions::default();
         let countries = Country::ALL.iter().map(|country| country.code().to_owned()).collect();
-        let params = vec![
+        let mut params = alarm::params(0.05, 0.2).to_vec();
+        params.extend([
             ParamSpec::with_default("models", ParamKind::Text, "models", "the folder with the recogniser's file"),
             ParamSpec::with_default(
                 "countries",
                 ParamKind::Texts,
                 ParamValue::Texts(countries),
                 "whose forms correct what was read: RU DE FR IT ES PL NL US; name only those you see",
-            ),
-            ParamSpec::with_default("every", span(0.05, 10.0), 0.2, "how often a picture is looked at"),
-            ParamSpec::with_default(
-                "motion_wakes",
-                ParamKind::Flag,
-                false,
-                "look only every two seconds while the `motion` input is quiet; link it",
             ),
             ParamSpec::with_default(
                 "agreeing",
@@ -86,15 +73,12 @@ impl PlateUnit {
                 usual.gone_after.as_secs_f64(),
                 "a plate is reported again only after it was away for so long",
             ),
-        ];
+        ]);
         Self(UnitSpec {
             name: "plate",
             about: "reads number plates",
             kind: Kind::Complex,
-            inputs: vec![
-                PortSpec::input::<Picture>("pictures", Policy::Latest),
-                PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
-            ],
+            inputs: alarm::inputs(),
             outputs: vec![PortSpec::output::<Sighting>("sightings")],
             params,
         })
@@ -140,12 +124,8 @@ impl Unit for PlateUnit {
             models: PathBuf::from(params.text("models").unwrap_or("models")),
             options: PlateOptions { countries, ..PlateOptions::default() },
             votes,
-            every: params.seconds("every").unwrap_or(Duration::from_millis(200)),
-            motion_wakes: params.flag("motion_wakes"),
+            alarm: Alarm::new(params, IDLE_EVERY),
             reader: None,
-            moved: Vec::new(),
-            moved_at: None,
-            looked: None,
         }))
     }
 }
@@ -154,12 +134,8 @@ struct PlateSensor {
     models: PathBuf,
     options: PlateOptions,
     votes: VoteOptions,
-    every: Duration,
-    motion_wakes: bool,
+    alarm: Alarm,
     reader: Option<(PlateReader, PlateVotes, StillPlaces)>,
-    moved: Vec<Region>,
-    moved_at: Option<MonoTime>,
-    looked: Option<MonoTime>,
 }
 
 impl Component for PlateSensor {
@@ -173,10 +149,8 @@ impl Component for PlateSensor {
             let mut motions = cx.input::<Motion>("motion")?;
             let sightings = cx.output::<Sighting>("sightings")?;
             while let Some(picture) = pictures.recv().await {
-                while let Some(motion) = motions.try_recv() {
-                    self.heed(&motion);
-                }
-                if self.is_due(picture.at.mono) {
+                self.alarm.heed(&mut motions);
+                if self.alarm.is_due(picture.at.mono) {
                     self.read(&picture, &sightings).await?;
                 }
             }
@@ -203,30 +177,12 @@ impl PlateSensor {
         Ok(())
     }
 
-    fn heed(&mut self, motion: &Motion) {
-        self.moved.clear();
-        self.moved.extend(motion.regions.iter().map(|&region| with_surroundings(region)));
-        self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
-    }
-
-    fn is_due(&mut self, now: MonoTime) -> bool {
-        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
-        if !moves {
-            self.moved.clear();
-        }
-        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
-        let due = self.looked.is_none_or(|last| now - last >= every);
-        if due {
-            self.looked = Some(now);
-        }
-        due
-    }
-
     async fn read(&mut self, picture: &Delivery<Picture>, sightings: &Output<Sighting>) -> Result<(), Fault> {
         let Some((mut reader, mut votes, mut still)) = self.reader.take() else {
             return Err(Fault::Restart("the plate reader was lost with a picture".into()));
         };
-        let (shown, moved) = (Picture::clone(picture), self.moved.clone());
+        let moved: Vec<Region> = self.alarm.moved().iter().map(|&region| with_surroundings(region)).collect();
+        let shown = Picture::clone(picture);
         let work = tokio::task::spawn_blocking(move || {
             let settled = look(&mut reader, &mut votes, &mut still, &shown, &moved);
             let settled = settled.map(|settled| settled.into_iter().map(|it| sighting(&shown, it)).collect::<Vec<_>>());

@@ -1,15 +1,7 @@
-//! The bus components: unit `motion` ([`MotionUnit`]) and unit `qr` ([`QrUnit`]).
+//! Unit `motion`: a thin shell over [`MotionDetector`]. Pictures in; motion, changed scenes, things at rest and spoilt views
+//! out.
 //!
-//! Thin shells: they take pictures from their port, hand them to a [`MotionDetector`] or [`QrReader`], and send what those
-//! say. One component watches one camera.
-//!
-//! The work is done by `spawn_blocking`, which takes the detector with the picture and gives it back: looking for a code
-//! takes up to 30 ms, and a runtime's worker that is busy for so long delays every other component. A hop there and
-//! back costs some ten microseconds. A thread of its own for each camera would cost a stack and a channel more, and
-//! `block_in_place` does not work on a single-threaded runtime. If the component is stopped in the meantime, the work
-//! ends by itself and its result is dropped.
-//!
-//! **Never:** decoding, more than one picture at once, a decision about what a sighting is good for.
+//! **Never:** an event that has no end; a word of things at rest after their detector is gone.
 
 #![forbid(unsafe_code)]
 
@@ -23,44 +15,18 @@ use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
 use godvision_core::signal::seen::{
-    Finding, MASK_RUNS_MAX, Motion, MotionMask, MotionPhase, Region, Rest, RestPhase, SceneChange, Sighting, Tamper,
+    MASK_RUNS_MAX, Motion, MotionMask, MotionPhase, Region, Rest, RestPhase, SceneChange, Tamper,
 };
 use godvision_core::{MonoTime, Name, Stamp};
 
-use crate::crop::{jpeg_crop, veiled};
 use crate::error::Error;
 use crate::motion::{
     MaskView, MotionDetector, MotionOptions, MotionStep, RestStep, SceneStep, Sensitivity, TamperStep, Zone,
 };
 use crate::plane::LumaView;
-use crate::qr::{QrOptions, QrReader, engines};
-
-/// Motion reports that wait while a picture is being read.
-const MOTIONS_WAITING: usize = 8;
-
-/// How long after the last report of motion its regions are looked at.
-const MOTION_FRESH: Duration = Duration::from_secs(2);
-
-/// With motion as the alarm clock: how often a quiet picture is looked at all the same.
-const IDLE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a thing at rest is reported after it was noticed: it changes nothing, so this only says that it is watched.
 const REST_EVERY: Duration = Duration::from_secs(10);
-
-/// Longest side of a code's crop.
-const QR_CROP_SIDE: usize = 480;
-
-/// A code and as much again on each side: who held it.
-fn around(code: Region) -> Region {
-    let (across, down) = (code.right.saturating_sub(code.left), code.bottom.saturating_sub(code.top));
-    Region {
-        left: code.left.saturating_sub(across),
-        top: code.top.saturating_sub(down),
-        right: (code.right + across).min(1000),
-        bottom: (code.bottom + down).min(1000),
-    }
-}
-
 /// Makes motion detectors: input `pictures`, outputs `motion`, `scene`, `rest` and `tamper`.
 #[derive(Debug)]
 pub struct MotionUnit(UnitSpec);
@@ -133,7 +99,7 @@ impl MotionUnit {
 }
 
 /// By `examples/service_times`, AMD EPYC (Zen 4), one quiet core, the hop to a blocking thread included.
-const MOTION_PROFILE: &[ServiceProfile] =
+const PROFILE: &[ServiceProfile] =
     &[ServiceProfile { input: "pictures", condition: "1080p, a little noise", time: ServiceTime::micros(240, 100) }];
 
 impl Unit for MotionUnit {
@@ -142,7 +108,7 @@ impl Unit for MotionUnit {
     }
 
     fn profile(&self) -> &'static [ServiceProfile] {
-        MOTION_PROFILE
+        PROFILE
     }
 
     fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
@@ -425,179 +391,4 @@ fn mask_of(view: MaskView<'_>) -> Option<MotionMask> {
     let runs: Vec<u32> = view.runs().take(MASK_RUNS_MAX + 1).collect();
     let (width, height) = (view.width().try_into().ok()?, view.height().try_into().ok()?);
     (runs.len() <= MASK_RUNS_MAX).then(|| MotionMask { width, height, runs: runs.into() })
-}
-
-/// Makes QR readers: inputs `pictures` and `motion` (which may stay unlinked), output `sightings`.
-#[derive(Debug)]
-pub struct QrUnit(UnitSpec);
-
-impl Default for QrUnit {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl QrUnit {
-    /// The unit.
-    pub fn new() -> Self {
-        let span = |min, max| ParamKind::Seconds { min, max };
-        let params = vec![
-            ParamSpec::with_default("every", span(0.02, 10.0), 0.1, "how often a picture is looked at"),
-            ParamSpec::with_default(
-                "motion_wakes",
-                ParamKind::Flag,
-                false,
-                "look only once a second while the `motion` input is quiet; link it",
-            ),
-            ParamSpec::with_default(
-                "again_after",
-                span(0.5, 3600.0),
-                5.0,
-                "a text is reported again only after it was away for so long",
-            ),
-            ParamSpec::with_default(
-                "crop",
-                ParamKind::Flag,
-                true,
-                "send a small picture of who held it, the code veiled",
-            ),
-        ];
-        Self(UnitSpec {
-            name: "qr",
-            about: "reads QR codes held up to a camera",
-            kind: Kind::Complex,
-            inputs: vec![
-                PortSpec::input::<Picture>("pictures", Policy::Latest),
-                PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
-            ],
-            outputs: vec![PortSpec::output::<Sighting>("sightings")],
-            params,
-        })
-    }
-}
-
-/// By `examples/service_times`, AMD EPYC (Zen 4), one quiet core, the hop to a blocking thread included.
-const QR_PROFILE: &[ServiceProfile] = &[
-    ServiceProfile {
-        input: "pictures",
-        condition: "1080p, nothing like a code",
-        time: ServiceTime::micros(8100, 5400),
-    },
-    ServiceProfile { input: "pictures", condition: "1080p, a code held up", time: ServiceTime::micros(1200, 2000) },
-];
-
-impl Unit for QrUnit {
-    fn spec(&self) -> &UnitSpec {
-        &self.0
-    }
-
-    fn profile(&self) -> &'static [ServiceProfile] {
-        QR_PROFILE
-    }
-
-    fn create(&self, _: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
-        let usual = QrOptions::default();
-        let options = QrOptions { again_after: params.seconds("again_after").unwrap_or(usual.again_after), ..usual };
-        let every = params.seconds("every").unwrap_or(Duration::from_millis(100));
-        Ok(Box::new(QrSensor {
-            options,
-            every,
-            motion_wakes: params.flag("motion_wakes"),
-            crops: params.flag("crop"),
-            reader: None,
-            moved: Vec::new(),
-            moved_at: None,
-            looked: None,
-        }))
-    }
-}
-
-struct QrSensor {
-    options: QrOptions,
-    every: Duration,
-    motion_wakes: bool,
-    crops: bool,
-    reader: Option<QrReader>,
-    moved: Vec<Region>,
-    moved_at: Option<MonoTime>,
-    looked: Option<MonoTime>,
-}
-
-impl Component for QrSensor {
-    fn run<'a>(&'a mut self, cx: &'a mut Context) -> BoxFuture<'a, Result<(), Fault>> {
-        Box::pin(async move {
-            if engines().is_empty() {
-                return Err(Fault::Fatal("this build has no QR engine: turn on the feature rxing or rqrr".into()));
-            }
-            let mut pictures = cx.input::<Picture>("pictures")?;
-            let mut motions = cx.input::<Motion>("motion")?;
-            let sightings = cx.output::<Sighting>("sightings")?;
-            while let Some(picture) = pictures.recv().await {
-                while let Some(motion) = motions.try_recv() {
-                    self.heed(&motion);
-                }
-                if self.is_due(picture.at.mono) {
-                    self.read(cx, &picture, &sightings).await?;
-                }
-            }
-            Ok(())
-        })
-    }
-}
-
-impl QrSensor {
-    fn heed(&mut self, motion: &Motion) {
-        self.moved.clear();
-        self.moved.extend_from_slice(&motion.regions);
-        self.moved_at = (motion.phase != MotionPhase::Ended).then_some(motion.at.mono);
-    }
-
-    fn is_due(&mut self, now: MonoTime) -> bool {
-        let moves = self.moved_at.is_some_and(|last| now - last <= MOTION_FRESH);
-        if !moves {
-            self.moved.clear();
-        }
-        let every = if self.motion_wakes && !moves { self.every.max(IDLE_EVERY) } else { self.every };
-        let due = self.looked.is_none_or(|last| now - last >= every);
-        if due {
-            self.looked = Some(now);
-        }
-        due
-    }
-
-    async fn read(
-        &mut self,
-        cx: &Context,
-        picture: &Delivery<Picture>,
-        sightings: &Output<Sighting>,
-    ) -> Result<(), Fault> {
-        let mut reader = self.reader.take().unwrap_or_else(|| QrReader::new(self.options));
-        let (shown, moved, crops) = (Picture::clone(picture), self.moved.clone(), self.crops);
-        let work = tokio::task::spawn_blocking(move || {
-            // A plane from its own constructor is never refused.
-            let found = LumaView::of(&shown.luma).map(|luma| reader.read(luma, shown.at, &moved)).unwrap_or_default();
-            let news = found.into_iter().filter(|sighting| sighting.is_new);
-            // The code may be a pass, and a picture of it is as good as the code: the journal gets who held it, not it.
-            let veil = |region| jpeg_crop(&veiled(&shown, region), around(region), QR_CROP_SIDE);
-            let crop = |region| if crops { veil(region) } else { None };
-            let news: Vec<_> = news.map(|sighting| (crop(sighting.region), sighting)).collect();
-            (reader, news)
-        });
-        let (reader, found) = work.await.map_err(|error| Fault::Restart(format!("the QR reader: {error}")))?;
-        cx.show_count("engine_panics", u64::from(reader.panics()));
-        self.reader = Some(reader);
-        for (crop, sighting) in found {
-            let sighting = Sighting {
-                source: picture.source.clone(),
-                at: picture.at,
-                sequence: picture.sequence,
-                region: sighting.region,
-                finding: Finding::Qr(sighting.text),
-                score: 1000,
-                crop,
-            };
-            sightings.send_from(picture, sighting);
-        }
-        Ok(())
-    }
 }
