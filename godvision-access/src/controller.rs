@@ -491,6 +491,8 @@ impl<'a> Running<'a> {
             DoorState::Unlocked => self.note(Level::Security, "door.unlocked", event.detail.clone()),
             DoorState::Locked => self.note(Level::Info, "door.locked", "locked"),
             DoorState::Fault => self.note(Level::Error, "door.fault", event.detail.clone()),
+            DoorState::Free => self.note(Level::Security, "door.free", "unlocked until told otherwise"),
+            DoorState::LockedDown => self.note(Level::Security, "door.locked_down", "locked down"),
             DoorState::Unknown | DoorState::Unlocking => {}
         }
     }

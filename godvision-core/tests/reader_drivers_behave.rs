@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::conformance::reader::ReaderBench;
-use godvision_core::driver::reader::{Capabilities, Presented, Reader, ReaderError};
+use godvision_core::driver::reader::{Capabilities, Presented, Reader, ReaderError, ReaderEvent};
 use godvision_core::signal::door::{Indication, Key};
 use tokio::sync::Notify;
 
@@ -40,7 +40,7 @@ impl Reader for LineReader {
         &self.capabilities
     }
 
-    fn next(&mut self) -> BoxFuture<'_, Result<Presented, ReaderError>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>> {
         Box::pin(async move {
             let address = || "memory".to_owned();
             loop {
@@ -53,7 +53,7 @@ impl Reader for LineReader {
                     let line = self.device.lines.lock().unwrap().pop_front();
                     if let Some(line) = line {
                         let bad = || ReaderError::BadInput { address: address(), detail: "no card line".to_owned() };
-                        return parse(&line).ok_or_else(bad);
+                        return parse(&line).map(ReaderEvent::from).ok_or_else(bad);
                     }
                 }
                 self.device.changed.notified().await;

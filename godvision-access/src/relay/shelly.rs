@@ -93,7 +93,7 @@ struct Reply {
 impl Shelly {
     /// A driver; nothing is sent yet.
     pub fn new(options: ShellyOptions) -> Self {
-        let capabilities = Capabilities { driver: "shelly-gen2", channels: options.channels, pulse: PULSE };
+        let capabilities = Capabilities { driver: "shelly-gen2", channels: options.channels, pulse: PULSE, inputs: 0 };
         Self { options, capabilities, session: Mutex::default() }
     }
 

@@ -76,7 +76,7 @@ impl SimulatedRelay {
     fn with_timing(channels: u8, clock: Arc<dyn Clock>, pulse: PulseTiming) -> Self {
         let switches = vec![Switch::default(); usize::from(channels)];
         Self {
-            capabilities: Capabilities { driver: "simulated", channels, pulse },
+            capabilities: Capabilities { driver: "simulated", channels, pulse, inputs: 0 },
             clock,
             state: Mutex::new(State { switches, ..State::default() }),
         }

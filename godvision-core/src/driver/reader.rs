@@ -3,7 +3,7 @@
 //! The driver turns its wire into [`Key`]s and [`Indication`]s into lights and beeps; it decides nothing.
 
 use super::BoxFuture;
-use crate::signal::door::{Indication, Key};
+use crate::signal::door::{DoorSense, Indication, Key};
 
 /// What a reader can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +60,36 @@ pub struct Presented {
     pub key: Key,
 }
 
+/// What comes from a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReaderEvent {
+    /// Somebody presented something.
+    Presented(Presented),
+    /// An input at one channel: a door contact, an exit button, the lid.
+    Input {
+        /// The channel.
+        channel: u8,
+        /// What it says.
+        sense: DoorSense,
+    },
+}
+
+impl From<Presented> for ReaderEvent {
+    fn from(presented: Presented) -> Self {
+        Self::Presented(presented)
+    }
+}
+
 /// A reader device.
 pub trait Reader: Send {
     /// What it can do. Never changes.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Waits for the next thing presented. Dropping the future loses nothing that was already read.
+    /// Waits for the next event. Dropping the future loses nothing that was already read.
     ///
     /// # Errors
     /// [`ReaderError`]; after a temporary one the reader may be asked again.
-    fn next(&mut self) -> BoxFuture<'_, Result<Presented, ReaderError>>;
+    fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>>;
 
     /// Shows `indication` at `channel`.
     ///

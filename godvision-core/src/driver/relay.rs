@@ -46,6 +46,8 @@ pub struct Capabilities {
     pub channels: u8,
     /// Who ends a pulse.
     pub pulse: PulseTiming,
+    /// Inputs (door contacts, buttons), numbered from 0; 0 if it has none or the driver cannot read them.
+    pub inputs: u8,
 }
 
 /// Why a relay did not do what it was told. After an error the contact is unknown until [`Relay::status`] answers.
@@ -98,6 +100,14 @@ pub enum RelayError {
         /// How many there are.
         channels: u8,
     },
+    /// The relay has no such input.
+    #[error("the relay has {inputs} inputs, there is no input {input}")]
+    NoSuchInput {
+        /// The input asked for.
+        input: u8,
+        /// How many there are.
+        inputs: u8,
+    },
     /// A pulse outside what the device can time.
     #[error("a pulse of {asked:?} is outside {min:?} to {max:?}")]
     PulseOutOfRange {
@@ -145,6 +155,16 @@ pub trait Relay: Send + Sync {
     /// # Errors
     /// [`RelayError`].
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>>;
+
+    /// Reads an input of the device: [`Contact::On`] is closed (or voltage present). A driver whose
+    /// [`Capabilities::inputs`] is not 0 has its own.
+    ///
+    /// # Errors
+    /// [`RelayError`]; [`RelayError::NoSuchInput`] before anything is sent.
+    fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        let inputs = self.capabilities().inputs;
+        Box::pin(async move { Err(RelayError::NoSuchInput { input, inputs }) })
+    }
 }
 
 /// Checks a channel and a pulse against `capabilities`, as every driver must before it speaks to the device. Returns

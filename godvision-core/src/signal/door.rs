@@ -109,6 +109,20 @@ pub enum Reason {
     NotEnough,
     /// Too many failures: the source waits.
     LockedOut,
+    /// Good, but not enough alone: another credential of the same person is awaited here.
+    AwaitsSecond,
+    /// Good, but another person must present theirs too (two-person rule).
+    AwaitsPerson,
+    /// Good, but somebody of the escort must present theirs too.
+    AwaitsEscort,
+    /// By the last passage this person is already on the other side (anti-passback).
+    PassedBack,
+    /// The area behind the door holds as many as it may.
+    AreaFull,
+    /// Another door of the same interlock is not shut.
+    Interlocked,
+    /// The door is locked down.
+    LockedDown,
     /// No door belongs to this source.
     NoDoor,
     /// The calendar is not known well enough to decide.
@@ -134,10 +148,24 @@ impl Reason {
             Self::NotLive => "not_live",
             Self::NotEnough => "not_enough",
             Self::LockedOut => "locked_out",
+            Self::AwaitsSecond => "awaits_second",
+            Self::AwaitsPerson => "awaits_person",
+            Self::AwaitsEscort => "awaits_escort",
+            Self::PassedBack => "passed_back",
+            Self::AreaFull => "area_full",
+            Self::Interlocked => "interlocked",
+            Self::LockedDown => "locked_down",
             Self::NoDoor => "no_door",
             Self::UnknownTime => "unknown_time",
             Self::Fault => "fault",
         }
+    }
+}
+
+impl Reason {
+    /// Whether nothing is wrong and something more is awaited: no refusal to the person, though nothing opens yet.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::AwaitsSecond | Self::AwaitsPerson | Self::AwaitsEscort)
     }
 }
 
@@ -157,6 +185,13 @@ impl fmt::Display for Reason {
             Self::NotLive => "no liveness check passed",
             Self::NotEnough => "this credential does not open this door alone",
             Self::LockedOut => "too many failures, wait",
+            Self::AwaitsSecond => "now present the second credential",
+            Self::AwaitsPerson => "now a second person must present theirs",
+            Self::AwaitsEscort => "now an escort must present theirs",
+            Self::PassedBack => "by the last passage this person is already on the other side",
+            Self::AreaFull => "the area is full",
+            Self::Interlocked => "another door of the interlock is not shut",
+            Self::LockedDown => "the door is locked down",
             Self::NoDoor => "no door belongs to this reader",
             Self::UnknownTime => "the time of day is not known",
             Self::Fault => "something failed inside, refused to be safe",
@@ -199,6 +234,10 @@ pub enum DoorState {
     Unlocking,
     /// Unlocked for a while.
     Unlocked,
+    /// Unlocked until told otherwise: free passage.
+    Free,
+    /// Locked down: nothing but an override opens it.
+    LockedDown,
     /// A command failed and the relay's state could not be confirmed: somebody must look.
     Fault,
 }
@@ -210,6 +249,8 @@ impl fmt::Display for DoorState {
             Self::Locked => "locked",
             Self::Unlocking => "unlocking",
             Self::Unlocked => "unlocked",
+            Self::Free => "free",
+            Self::LockedDown => "locked down",
             Self::Fault => "fault",
         })
     }
@@ -222,8 +263,12 @@ pub enum Indication {
     Ready,
     /// All off: a credential is being checked.
     Busy,
+    /// Red and green in turn: another credential or another person is awaited.
+    Awaiting,
     /// Green: open.
     Open,
+    /// Red blinking with a beep a second: the door stands open too long, shut it.
+    Held,
     /// Three beeps with a red blink each, then [`Indication::Ready`].
     Refused,
 }
@@ -245,6 +290,84 @@ pub struct DoorEvent {
     pub detail: String,
 }
 signal!(DoorEvent, "door-event", 1);
+
+/// What an input of a door says: a contact in its frame, a button beside it, the lid of a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DoorSense {
+    /// The contact in the frame: the leaf stands open (`true`) or is shut.
+    Ajar(bool),
+    /// Somebody pressed the button to get out, or stands before the motion sensor inside.
+    ExitRequested,
+    /// The lid of a device was opened (`true`) or is shut again.
+    Tampered(bool),
+}
+
+/// Something that a door's inputs say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorInput {
+    /// The reader, relay or other component that saw it.
+    pub source: Name,
+    /// What.
+    pub sense: DoorSense,
+    /// When.
+    pub at: Stamp,
+}
+signal!(DoorInput, "door-input", 1);
+
+/// What is wrong at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlarmKind {
+    /// It was opened though nobody had unlocked it.
+    Forced,
+    /// It stands open longer than it may.
+    Held,
+    /// Somebody was made to open it. Silent: nothing at the door shows it.
+    Duress,
+    /// Too many wrong credentials at one reader or of one person.
+    Guessing,
+    /// Somebody passed twice in one direction where that is only noted.
+    PassedBack,
+    /// A device at the door is opened or not answering.
+    Tampered,
+    /// Everything is unlocked because of an emergency.
+    Emergency,
+}
+
+impl AlarmKind {
+    /// Stable code: `forced`, `held`, `duress`, ...
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Forced => "forced",
+            Self::Held => "held",
+            Self::Duress => "duress",
+            Self::Guessing => "guessing",
+            Self::PassedBack => "passed_back",
+            Self::Tampered => "tampered",
+            Self::Emergency => "emergency",
+        }
+    }
+
+    /// Whether nothing at the door may show it.
+    pub fn is_silent(self) -> bool {
+        self == Self::Duress
+    }
+}
+
+/// Something is wrong at a door, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorAlarm {
+    /// The door.
+    pub door: Name,
+    /// What is wrong.
+    pub kind: AlarmKind,
+    /// `true`: from now on; `false`: it is over.
+    pub raised: bool,
+    /// Whom it concerns, if anybody is known.
+    pub person: Option<Name>,
+    /// When.
+    pub at: Stamp,
+}
+signal!(DoorAlarm, "door-alarm", 1);
 
 #[cfg(test)]
 mod tests {

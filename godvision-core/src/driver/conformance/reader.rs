@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::driver::reader::{Presented, Reader, ReaderError};
+use crate::driver::reader::{Presented, Reader, ReaderError, ReaderEvent};
 use crate::signal::door::{Indication, Key};
 
 /// How long the suite waits for something that has to come.
@@ -66,12 +66,12 @@ macro_rules! reader_conformance {
     };
 }
 
-async fn next(bench: &mut impl ReaderBench) -> Result<Presented, ReaderError> {
+async fn next(bench: &mut impl ReaderBench) -> Result<ReaderEvent, ReaderError> {
     tokio::time::timeout(PATIENCE, bench.reader().next()).await.expect("the reader says something")
 }
 
 /// Asks until something is read; temporary errors before it are fine.
-async fn read(bench: &mut impl ReaderBench) -> Presented {
+async fn read(bench: &mut impl ReaderBench) -> ReaderEvent {
     for _ in 0..1000 {
         match next(bench).await {
             Ok(presented) => return presented,
@@ -88,7 +88,7 @@ pub async fn what_is_presented_is_read(bench: &mut impl ReaderBench) {
     assert!(silence.is_err(), "nothing was presented, but it says {silence:?}");
     for channel in 0..bench.reader().capabilities().channels {
         let key = bench.present(channel);
-        assert_eq!(next(bench).await, Ok(Presented { channel, key }));
+        assert_eq!(next(bench).await, Ok(Presented { channel, key }.into()));
     }
 }
 
@@ -96,7 +96,7 @@ pub async fn what_is_presented_is_read(bench: &mut impl ReaderBench) {
 pub async fn everything_comes_in_its_order(bench: &mut impl ReaderBench) {
     let keys: Vec<Key> = (0..5).map(|_| bench.present(0)).collect();
     for key in keys {
-        assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }));
+        assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }.into()));
     }
 }
 
@@ -108,14 +108,14 @@ pub async fn a_dropped_wait_loses_nothing(bench: &mut impl ReaderBench) {
         tokio::select! {
             biased;
             presented = bench.reader().next() => {
-                assert_eq!(presented, Ok(Presented { channel: 0, key }));
+                assert_eq!(presented, Ok(Presented { channel: 0, key }.into()));
                 return;
             }
             () = tokio::task::yield_now() => {}
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }));
+    assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }.into()));
 }
 
 /// Garbage is one or more [`ReaderError::BadInput`]s; what is presented after it is read.
@@ -124,7 +124,7 @@ pub async fn garbage_is_told_and_skipped(bench: &mut impl ReaderBench) {
     let told = next(bench).await;
     assert!(matches!(told, Err(ReaderError::BadInput { .. })), "garbage is told: {told:?}");
     let key = bench.present(0);
-    assert_eq!(read(bench).await, Presented { channel: 0, key });
+    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
 }
 
 /// A lost link is [`ReaderError::Unreachable`]; once it is back, credentials are read again.
@@ -134,12 +134,19 @@ pub async fn a_lost_link_is_told_and_heals(bench: &mut impl ReaderBench) {
     assert!(matches!(told, Err(ReaderError::Unreachable { .. })), "a lost link is told: {told:?}");
     bench.set_link(true);
     let key = bench.present(0);
-    assert_eq!(read(bench).await, Presented { channel: 0, key });
+    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
 }
 
 /// Each [`Indication`] is shown where the device can; where it cannot, the driver says so.
 pub async fn it_shows_what_it_is_told_to(bench: &mut impl ReaderBench) {
-    for indication in [Indication::Ready, Indication::Busy, Indication::Open, Indication::Refused] {
+    for indication in [
+        Indication::Ready,
+        Indication::Busy,
+        Indication::Awaiting,
+        Indication::Open,
+        Indication::Held,
+        Indication::Refused,
+    ] {
         let told = bench.reader().indicate(0, indication).await;
         if bench.reader().capabilities().indicates {
             assert_eq!(told, Ok(()));

@@ -51,6 +51,17 @@ pub trait RelayBench {
     /// Spoils the link or the replies from now on.
     fn spoil(&self, how: Spoil);
 
+    /// Closes or opens an input at the device, as a door contact does. Called only below `capabilities().inputs`.
+    fn close_input(&self, _input: u8, _contact: Contact) {
+        panic!("a bench of a driver with inputs closes them");
+    }
+
+    /// Cuts the power of the device and brings it back: what it does then is the device's nature. `false` if the bench
+    /// cannot.
+    fn reboot(&self) -> bool {
+        false
+    }
+
     /// Lets time pass at the device.
     fn advance(&self, by: Duration);
 
@@ -89,7 +100,11 @@ macro_rules! relay_conformance {
                 a_lost_link_is_an_error_and_heals,
                 a_wrong_password_is_said_plainly,
                 commands_may_overlap,
-                a_dropped_command_harms_no_later_one
+                a_dropped_command_harms_no_later_one,
+                a_reboot_in_a_pulse_leaves_nothing_on_unseen,
+                a_command_sent_twice_is_harmless,
+                a_contact_moved_behind_its_back_is_seen,
+                inputs_are_read_from_the_device
             );
         }
     };
@@ -338,4 +353,75 @@ pub async fn a_dropped_command_harms_no_later_one(bench: &impl RelayBench) {
     bench.spoil(Spoil::Nothing);
     relay.set(0, Contact::Off).await.expect("switching off");
     assert_eq!(relay.status(0).await, Ok(Contact::Off));
+}
+
+/// A device that loses its power in a pulse: whatever it does after, its status says so, and off is off.
+pub async fn a_reboot_in_a_pulse_leaves_nothing_on_unseen(bench: &impl RelayBench) {
+    let (relay, pulse) = (bench.relay(), pulse_of(bench));
+    relay.pulse(0, pulse).await.expect("a pulse");
+    bench.advance(pulse / 2);
+    if !bench.reboot() {
+        return;
+    }
+    // The first command may find the old connection dead.
+    let first = relay.status(0).await;
+    if let Err(error) = &first {
+        assert!(error.is_temporary(), "after a reboot: {error:?}");
+    }
+    let status = relay.status(0).await.expect("the device is back");
+    assert_eq!(status, bench.contact(0), "the status is the device's");
+    if is_device_timed(bench) {
+        bench.advance(pulse + SOON);
+        assert_eq!(bench.contact(0), Contact::Off, "a pulse timed on the device does not outlive a reboot for ever");
+    }
+    relay.set(0, Contact::Off).await.expect("switching off");
+    assert_eq!((relay.status(0).await, bench.contact(0)), (Ok(Contact::Off), Contact::Off));
+}
+
+/// The same command twice in a row does no more than once, though the first answer was lost.
+pub async fn a_command_sent_twice_is_harmless(bench: &impl RelayBench) {
+    let (relay, pulse) = (bench.relay(), pulse_of(bench));
+    bench.spoil(Spoil::Half);
+    relay.pulse(0, pulse).await.expect_err("a lost answer");
+    bench.spoil(Spoil::Nothing);
+    relay.pulse(0, pulse).await.expect("the same again");
+    assert_eq!(bench.contact(0), Contact::On, "it is no toggle");
+    for _ in 0..2 {
+        relay.set(0, Contact::On).await.expect("on");
+        assert_eq!(bench.contact(0), Contact::On, "on twice is on");
+    }
+    for _ in 0..2 {
+        relay.set(0, Contact::Off).await.expect("off");
+        assert_eq!(bench.contact(0), Contact::Off, "off twice is off");
+    }
+}
+
+/// What a person at the device does is seen, and does not confuse what comes after.
+pub async fn a_contact_moved_behind_its_back_is_seen(bench: &impl RelayBench) {
+    let (relay, pulse) = (bench.relay(), pulse_of(bench));
+    relay.pulse(0, pulse).await.expect("a pulse");
+    bench.press(0, Contact::Off);
+    assert_eq!(relay.status(0).await, Ok(Contact::Off), "pressed off in a pulse");
+    bench.press(0, Contact::On);
+    assert_eq!(relay.status(0).await, Ok(Contact::On), "pressed on");
+    relay.set(0, Contact::Off).await.expect("switching off");
+    assert_eq!(bench.contact(0), Contact::Off);
+    relay.pulse(0, pulse).await.expect("the next pulse");
+    assert_eq!(bench.contact(0), Contact::On);
+}
+
+/// Inputs are the device's, and one that does not exist is an error before anything is sent.
+pub async fn inputs_are_read_from_the_device(bench: &impl RelayBench) {
+    let relay = bench.relay();
+    let inputs = relay.capabilities().inputs;
+    for input in [inputs, u8::MAX] {
+        assert_eq!(relay.input(input).await, Err(RelayError::NoSuchInput { input, inputs }));
+    }
+    for input in 0..inputs {
+        for contact in [Contact::On, Contact::Off, Contact::On] {
+            bench.close_input(input, contact);
+            assert_eq!(relay.input(input).await, Ok(contact), "input {input}");
+        }
+        bench.close_input(input, Contact::Off);
+    }
 }

@@ -51,6 +51,8 @@ pub(crate) fn state_code(state: DoorState) -> &'static str {
         DoorState::Locked => "locked",
         DoorState::Unlocking => "unlocking",
         DoorState::Unlocked => "unlocked",
+        DoorState::Free => "free",
+        DoorState::LockedDown => "locked_down",
         DoorState::Fault => "fault",
     }
 }
@@ -60,7 +62,9 @@ pub(crate) fn indication_code(indication: Indication) -> &'static str {
     match indication {
         Indication::Ready => "ready",
         Indication::Busy => "busy",
+        Indication::Awaiting => "awaiting",
         Indication::Open => "open",
+        Indication::Held => "held",
         Indication::Refused => "refused",
     }
 }
