@@ -214,6 +214,24 @@ pub enum RuleFault {
         /// The name.
         name: Name,
     },
+    /// An area that is not defined.
+    #[error("there is no area {name}")]
+    UnknownArea {
+        /// The name.
+        name: Name,
+    },
+    /// A door that leads from an area into the same.
+    #[error("a door leads from one area into another")]
+    SameArea,
+    /// A door of an interlock that would at times be free.
+    #[error("a door of an interlock cannot be free by schedule or first card")]
+    FreeInterlock,
+    /// A text that is no length of time, or one that is too long.
+    #[error("{text:?} is no length of time; write 30s, 5min or 16h, at most 7 days")]
+    NotATime {
+        /// The text.
+        text: String,
+    },
     /// A kind of credential that does not exist.
     #[error("{kind:?} is no kind of credential; known are: qr, pin, card, plate, face, manual")]
     UnknownKind {

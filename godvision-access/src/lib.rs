@@ -12,6 +12,8 @@ pub mod rule;
 
 pub mod policy;
 
+pub mod premises;
+
 pub mod door;
 
 pub mod io;

@@ -86,7 +86,7 @@ fn rule_set() -> impl Strategy<Value = RuleSet> {
             for (number, rule) in rules.iter_mut().enumerate() {
                 rule.name = name(&format!("rule-{number}"));
             }
-            RuleSet { zone, groups, door_groups, schedules, rules }
+            RuleSet { zone, groups, door_groups, schedules, rules, ..RuleSet::default() }
         },
     )
 }

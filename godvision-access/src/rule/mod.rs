@@ -22,6 +22,7 @@ use godvision_core::signal::door::{Key, Reason, Verdict};
 use godvision_core::{Name, WallTime};
 
 use crate::error::{Error, RuleFault};
+use crate::premises::Layout;
 use crate::schedule::{Schedule, Zone};
 
 pub use compile::CompiledRules;
@@ -174,6 +175,8 @@ pub struct RuleSet {
     pub schedules: BTreeMap<String, Schedule>,
     /// The rules, in the order of the document: where several apply, the first of them is the one named.
     pub rules: Vec<Rule>,
+    /// Areas, doors and interlocks: for [`crate::premises`], the rules themselves know no state.
+    pub layout: Layout,
 }
 
 impl Default for RuleSet {
@@ -185,6 +188,7 @@ impl Default for RuleSet {
             door_groups: BTreeMap::new(),
             schedules: BTreeMap::new(),
             rules: Vec::new(),
+            layout: Layout::default(),
         }
     }
 }

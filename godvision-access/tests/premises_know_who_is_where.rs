@@ -1,0 +1,265 @@
+//! Anti-passback, occupancy, areas where nobody is alone, two-person doors, escort, second credentials.
+
+mod premises_world;
+
+use std::time::Duration;
+
+use godvision_access::premises::{AreaPlan, Asked, DoorPlan, Escort, Passback};
+use godvision_access::rule::{CredentialKind, Kinds};
+use godvision_core::signal::door::{AlarmKind, DoorSense, DoorState, Reason};
+use premises_world::{World, card, name, site};
+
+fn lab(area: AreaPlan, door: DoorPlan) -> World {
+    let rules = site(|layout| {
+        layout.areas.insert(name("lab"), area);
+        let inner = ["front/inner", "back/inner"].map(name).into();
+        let door = DoorPlan { into: Some(name("lab")), exit_sources: inner, ..door };
+        layout.doors.insert(name("front"), door.clone());
+        layout.doors.insert(name("back"), door);
+    });
+    World::of(rules, &["front", "back"])
+}
+
+#[test]
+fn hard_anti_passback_refuses_who_is_inside() {
+    let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
+    world.goes_in("front", "ada").unwrap();
+    assert_eq!(world.inside("lab"), ["ada"]);
+    assert_eq!(world.goes_in("front", "ada"), Err(Reason::PassedBack));
+    assert_eq!(world.goes_in("back", "ada"), Err(Reason::PassedBack), "the area counts, not the door");
+    world.goes_in("back", "bob").unwrap();
+    world.goes_out("back", "ada").unwrap();
+    assert_eq!(world.inside("lab"), ["bob"]);
+    world.goes_in("front", "ada").unwrap();
+}
+
+#[test]
+fn a_card_handed_back_over_the_fence_opens_no_second_door_meanwhile() {
+    let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
+    world.card("front", "ada").unwrap();
+    assert_eq!(world.card("back", "ada"), Err(Reason::PassedBack), "she is on her way through the front");
+    world.lock("front", DoorState::Unlocked);
+    assert_eq!(world.card("back", "ada"), Err(Reason::PassedBack));
+}
+
+#[test]
+fn who_was_admitted_and_did_not_go_in_may_come_again() {
+    let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
+    world.sense("front", DoorSense::Ajar(false));
+    world.goes_in("front", "ada").unwrap();
+    assert!(world.inside("lab").is_empty(), "the contact says that nobody opened");
+    world.card("front", "ada").unwrap();
+    world.lock("front", DoorState::Unlocked);
+    world.sense("front", DoorSense::Ajar(true));
+    assert_eq!(world.inside("lab"), ["ada"]);
+    world.sense("front", DoorSense::Ajar(false));
+    assert_eq!(world.card("front", "ada"), Err(Reason::PassedBack));
+}
+
+#[test]
+fn soft_anti_passback_admits_with_an_alarm_each_time() {
+    let mut world = lab(AreaPlan { passback: Passback::Soft, ..AreaPlan::default() }, DoorPlan::default());
+    world.goes_in("front", "ada").unwrap();
+    assert!(world.alarms().is_empty());
+    for _ in 0..2 {
+        world.goes_in("front", "ada").unwrap();
+        assert_eq!(world.alarms(), [(AlarmKind::PassedBack, true)]);
+    }
+}
+
+#[test]
+fn timed_anti_passback_is_over_after_its_time() {
+    let area = AreaPlan { passback: Passback::Hard, forget_after: Duration::from_secs(300), ..AreaPlan::default() };
+    let mut world = lab(area, DoorPlan::default());
+    world.goes_in("front", "ada").unwrap();
+    world.wait_s(298);
+    assert_eq!(world.card("front", "ada"), Err(Reason::PassedBack));
+    world.wait_s(2);
+    world.card("front", "ada").unwrap();
+}
+
+#[test]
+fn leaving_is_never_refused_for_not_having_come() {
+    let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
+    world.goes_out("front", "ada").unwrap();
+    world.goes_out("front", "ada").unwrap();
+    world.goes_in("front", "ada").unwrap();
+}
+
+#[test]
+fn an_operator_can_forgive() {
+    let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
+    world.goes_in("front", "ada").unwrap();
+    world.step(godvision_access::premises::Event::Forgive { person: name("ada") });
+    world.goes_in("front", "ada").unwrap();
+}
+
+#[test]
+fn a_full_area_admits_nobody_until_somebody_leaves() {
+    let mut world = lab(AreaPlan { occupancy_max: Some(2), ..AreaPlan::default() }, DoorPlan::default());
+    world.goes_in("front", "ada").unwrap();
+    world.card("front", "bob").unwrap();
+    assert_eq!(world.card("back", "vic"), Err(Reason::AreaFull), "bob's place is taken before he is through");
+    world.through("front");
+    assert_eq!(world.card("back", "vic"), Err(Reason::AreaFull));
+    world.goes_in("back", "ada").expect("who is inside takes no second place");
+    world.goes_out("front", "ada").unwrap();
+    world.goes_in("back", "vic").unwrap();
+    assert_eq!(world.inside("lab"), ["bob", "vic"]);
+}
+
+#[test]
+fn an_area_for_two_is_entered_and_left_by_two() {
+    let mut world = lab(AreaPlan { is_two_person: true, ..AreaPlan::default() }, DoorPlan::default());
+    assert_eq!(world.card("front", "ada"), Err(Reason::AwaitsPerson));
+    assert_eq!(world.card("front", "ada"), Err(Reason::AwaitsPerson), "the same person twice is one person");
+    let grant = world.card("front", "bob").unwrap();
+    assert_eq!(grant.with, [name("ada")]);
+    world.through("front");
+    assert_eq!(world.inside("lab"), ["ada", "bob"]);
+    world.goes_in("back", "vic").expect("two are inside, a third may come alone");
+    world.goes_out("front", "ada").expect("two stay");
+    assert_eq!(world.card_inside("front", "bob"), Err(Reason::AwaitsPerson), "one would stay alone");
+    world.card_inside("front", "vic").unwrap();
+    world.through("front");
+    assert!(world.inside("lab").is_empty());
+}
+
+#[test]
+fn two_persons_must_come_within_the_time() {
+    let mut world = lab(AreaPlan::default(), DoorPlan { is_two_person: true, ..DoorPlan::default() });
+    assert_eq!(world.card("front", "ada"), Err(Reason::AwaitsPerson));
+    world.wait_s(14);
+    world.goes_in("front", "bob").unwrap();
+    assert_eq!(world.card("front", "ada"), Err(Reason::AwaitsPerson));
+    world.wait_s(15);
+    assert_eq!(world.card("front", "bob"), Err(Reason::AwaitsPerson), "ada's time is over");
+    assert_eq!(world.card_inside("front", "ada"), Err(Reason::AwaitsPerson), "and the other side is another matter");
+}
+
+#[test]
+fn a_visitor_needs_an_escort_before_or_after() {
+    let escort = Some(Escort { of: name("visitors"), by: name("staff") });
+    let mut world = lab(AreaPlan::default(), DoorPlan { escort, ..DoorPlan::default() });
+    assert_eq!(world.card("front", "vic"), Err(Reason::AwaitsEscort));
+    assert_eq!(world.card("front", "viv"), Err(Reason::AwaitsEscort), "two visitors are no escort");
+    let grant = world.card("front", "ada").unwrap();
+    assert_eq!(grant.with, [name("vic"), name("viv")]);
+    world.through("front");
+    assert_eq!(world.inside("lab"), ["ada", "vic", "viv"]);
+    world.goes_out("front", "vic").expect("out alone");
+    world.wait_s(60);
+    world.goes_in("front", "bob").expect("staff need nobody");
+    world.goes_in("front", "vic").expect("bob went ahead just now");
+    world.wait_s(60);
+    assert_eq!(world.card("front", "vic"), Err(Reason::AwaitsEscort));
+}
+
+#[test]
+fn a_second_credential_of_the_same_person_completes_the_first() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, ada) = (name("front"), name("front/outer"), name("ada"));
+    let face = Kinds::default().with(CredentialKind::Face);
+    let pin = Kinds::default().with(CredentialKind::Pin);
+    let first = Asked {
+        person: Some(&ada),
+        kind: CredentialKind::Face,
+        presented: face,
+        rules: Err(Reason::NotEnough),
+        completing: pin,
+        ..card(&door, &source)
+    };
+    assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+    assert_eq!(world.premises.first_factor(&door, world.now), Some((&ada, face)));
+    world.wait_s(15);
+    assert_eq!(world.premises.first_factor(&door, world.now), None, "too late");
+    assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+    let both = face.with(CredentialKind::Pin);
+    let second = Asked { kind: CredentialKind::Pin, presented: both, rules: Ok(()), ..first };
+    world.ask_with(&second).unwrap();
+    assert_eq!(world.premises.first_factor(&door, world.now), None, "used up");
+    let hopeless = Asked { completing: Kinds::default(), ..first };
+    assert_eq!(world.ask_with(&hopeless), Err(Reason::NotEnough), "nothing would complete it: nobody waits");
+}
+
+#[test]
+fn guesses_lock_a_reader_out_for_longer_and_longer() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, other) = (name("front"), name("front/outer"), name("back/outer"));
+    let guess = Asked {
+        kind: CredentialKind::Pin,
+        presented: Kinds::default().with(CredentialKind::Pin),
+        rules: Err(Reason::UnknownCredential),
+        is_guess: true,
+        ..card(&door, &source)
+    };
+    for _ in 0..5 {
+        assert_eq!(world.ask_with(&guess), Err(Reason::UnknownCredential));
+    }
+    assert_eq!(world.alarms(), [(AlarmKind::Guessing, true)]);
+    let good = Asked { rules: Ok(()), is_guess: false, ..guess };
+    for wait_s in [30, 60, 120, 240, 480, 960, 1800, 1800] {
+        assert_eq!(world.ask_with(&good), Err(Reason::LockedOut), "even the right PIN");
+        assert_eq!(world.premises.may_try(&source, CredentialKind::Pin, world.now), Err(Reason::LockedOut));
+        assert_eq!(world.premises.may_try(&source, CredentialKind::Card, world.now), Ok(()), "cards are not guessed");
+        assert_eq!(world.premises.may_try(&other, CredentialKind::Pin, world.now), Ok(()), "another reader");
+        world.wait_s(wait_s - 1);
+        assert_eq!(world.ask_with(&good), Err(Reason::LockedOut), "{wait_s} s are not over");
+        world.wait_s(1);
+        world.ask_with(&good).unwrap();
+        assert_eq!(world.ask_with(&guess), Err(Reason::UnknownCredential), "a good PIN between does not clear it");
+    }
+    world.wait_s(1800 + 3601);
+    for _ in 0..4 {
+        assert_eq!(world.ask_with(&guess), Err(Reason::UnknownCredential));
+        world.ask_with(&good).expect("forgotten after an hour without a failure");
+    }
+}
+
+#[test]
+fn guessing_a_second_factor_locks_out_the_person_at_every_reader() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, ada) = (name("front"), name("ada"));
+    let sources: Vec<_> = (0..5).map(|reader| name(&format!("front/reader-{reader}"))).collect();
+    let face = Kinds::default().with(CredentialKind::Face);
+    let pin = Kinds::default().with(CredentialKind::Pin);
+    for source in &sources {
+        let first = Asked {
+            person: Some(&ada),
+            kind: CredentialKind::Face,
+            presented: face,
+            rules: Err(Reason::NotEnough),
+            completing: pin,
+            ..card(&door, source)
+        };
+        assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+        let guess = Asked {
+            kind: CredentialKind::Pin,
+            presented: pin,
+            rules: Err(Reason::UnknownCredential),
+            is_guess: true,
+            ..card(&door, source)
+        };
+        assert_eq!(world.ask_with(&guess), Err(Reason::UnknownCredential));
+    }
+    let back = name("back");
+    let fresh = name("back/outer");
+    let good = Asked { person: Some(&ada), kind: CredentialKind::Pin, presented: pin, ..card(&back, &fresh) };
+    assert_eq!(world.ask_with(&good), Err(Reason::LockedOut));
+    let bob = name("bob");
+    world.ask_with(&Asked { person: Some(&bob), ..good }).expect("bob has guessed nothing");
+}
+
+#[test]
+fn duress_opens_and_tells_the_owner_alone() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, ada) = (name("front"), name("front/outer"), name("ada"));
+    let asked = Asked { person: Some(&ada), is_duress: true, ..card(&door, &source) };
+    for _ in 0..2 {
+        world.ask_with(&asked).expect("it opens as always");
+        assert_eq!(world.alarms(), [(AlarmKind::Duress, true)], "each time");
+        assert!(AlarmKind::Duress.is_silent());
+    }
+    world.step(godvision_access::premises::Event::Acknowledged { door: door.clone() });
+    assert_eq!(world.alarms(), [(AlarmKind::Duress, false)]);
+}
