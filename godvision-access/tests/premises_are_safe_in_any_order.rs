@@ -192,6 +192,8 @@ impl Model {
                     .flat_map(|(persons, _)| persons.clone())
                     .collect::<Vec<_>>()
             };
+            let by_another_door = self.doors.iter().filter(|(other, _)| **other != door_name).flat_map(coming);
+            assert!(!by_another_door.into_iter().any(|other| other == person), "{person} is on their way in already");
             let mut inside: BTreeSet<Name> = self.doors.iter().flat_map(coming).collect();
             inside.extend(self.at.iter().filter(|(_, at)| **at == Some("lab")).map(|(person, _)| person.clone()));
             inside.remove(&person);
