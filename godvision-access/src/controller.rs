@@ -476,6 +476,7 @@ impl<'a> Running<'a> {
                     self.fixed.doors.changed(&event);
                     self.events.send(event);
                 }
+                Command::Opened | Command::GaveUp => {}
                 Command::Alarm { text } => self.note(Level::Error, "door.alarm", text),
                 Command::AlarmOver => self.note(Level::Info, "door.alarm_over", "the door is in order again"),
             }

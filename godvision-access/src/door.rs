@@ -5,7 +5,9 @@
 //! next_wake() -> when to come again with Event::Tick
 //! ```
 //! What it ensures:
-//! * It opens only when told ([`Event::Open`]), by a pulse; it never switches on for good.
+//! * It opens only when told ([`Event::Open`]), by a pulse; it never switches on for good. A door that is kept free
+//!   ([`Mode::Free`]) is pulsed again and again, so a program that dies or a link that is cut locks it in
+//!   [`FREE_PULSE`] where the device has a timer.
 //! * One command is on its way at a time. One that gets no answer is given up after [`COMMAND_TIMEOUT`].
 //! * After a pulse the door counts as locked only when the relay's own status says so. A pulse timed on the device is
 //!   checked once it must be over; one that is not is switched off, again and again until confirmed, with an alarm.
@@ -14,13 +16,15 @@
 //!
 //! On is unlocked: a door whose lock opens without power is wired to the contact that opens when the relay is on.
 //!
-//! **Never:** deciding who may enter, waiting, a door held open on purpose (a mode for that is still to come).
+//! **Never:** deciding who may enter (that is [`crate::premises`], which also says the [`Mode`]), waiting.
 
 use std::time::Duration;
 
 use godvision_core::MonoTime;
 use godvision_core::driver::relay::{Contact, PulseTiming, RelayError};
 use godvision_core::signal::door::{DoorState, Indication};
+
+use crate::premises::Mode;
 
 /// A command without an answer for so long counts as timed out. Longer than any driver waits.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,6 +37,9 @@ pub const END_MARGIN: Duration = Duration::from_millis(300);
 pub const REFUSED_SHOWN: Duration = Duration::from_millis(1800);
 /// How long a reader shows that it is busy if no decision comes.
 pub const BUSY_SHOWN: Duration = Duration::from_secs(5);
+
+/// A free door is unlocked by pulses of this length, or the device's longest, each renewed when half of it is over.
+pub const FREE_PULSE: Duration = Duration::from_secs(20);
 
 /// Retries wait 200 ms, 400 ms, ... up to 5 s.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -82,6 +89,14 @@ pub enum Event {
     Open,
     /// Shut it now, whatever runs.
     Shut,
+    /// It is kept so from now on.
+    Mode(Mode),
+    /// Another credential or person is awaited until this moment.
+    Awaiting(MonoTime),
+    /// Nothing is awaited any more.
+    AwaitOver,
+    /// The leaf stands open too long, or no longer.
+    Held(bool),
     /// The relay answered, or did not.
     Relay(CommandId, ActionResult),
     /// Time has passed.
@@ -93,6 +108,10 @@ pub enum Event {
 pub enum Command {
     /// Tell the relay, and report with [`Event::Relay`].
     Relay(CommandId, Action),
+    /// What [`Event::Open`] asked for is done: the relay has confirmed.
+    Opened,
+    /// What [`Event::Open`] asked for will not be done any more.
+    GaveUp,
     /// The door's state or indication changed.
     Changed(Change),
     /// Somebody has to look: journal it and tell the owner.
@@ -144,6 +163,7 @@ pub struct Door {
     must_shut: bool,
     /// How often the relay said that it switched off since it was last seen off.
     shut_tries: u32,
+    mode: Mode,
     /// Somebody may enter: try until this moment.
     open_until: Option<MonoTime>,
     /// A pulse was sent whose fate is not known; a status of on means that it was carried out.
@@ -157,6 +177,8 @@ pub struct Door {
     poll_at: MonoTime,
     busy_until: Option<MonoTime>,
     refused_until: Option<MonoTime>,
+    awaiting_until: Option<MonoTime>,
+    is_held: bool,
     /// The last error, while it matters.
     error: String,
     alarmed: bool,
@@ -171,6 +193,7 @@ impl Door {
             belief: Belief::Unknown,
             must_shut: false,
             shut_tries: 0,
+            mode: Mode::Normal,
             open_until: None,
             pulse_in_doubt: false,
             in_flight: None,
@@ -180,6 +203,8 @@ impl Door {
             poll_at: MonoTime::ZERO,
             busy_until: None,
             refused_until: None,
+            awaiting_until: None,
+            is_held: false,
             error: String::new(),
             alarmed: false,
             shown: None,
@@ -192,11 +217,25 @@ impl Door {
             self.open_until.is_some() || matches!(self.in_flight, Some(InFlight { action: Action::Pulse(_), .. }));
         match self.belief {
             _ if self.alarmed => DoorState::Fault,
+            Belief::On { .. } if self.is_free() => DoorState::Free,
             Belief::On { .. } => DoorState::Unlocked,
             _ if is_opening => DoorState::Unlocking,
             Belief::Unknown if !self.error.is_empty() => DoorState::Fault,
             Belief::Unknown => DoorState::Unknown,
+            Belief::Off if self.mode == Mode::LockedDown => DoorState::LockedDown,
             Belief::Off => DoorState::Locked,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self.mode, Mode::Free(_))
+    }
+
+    /// How long one pulse of a free door is.
+    fn free_pulse(&self) -> Duration {
+        match self.options.timing {
+            PulseTiming::Device { min, max, .. } => FREE_PULSE.clamp(min, max.max(min)),
+            PulseTiming::Host => FREE_PULSE,
         }
     }
 
@@ -208,6 +247,10 @@ impl Door {
             Indication::Open
         } else if self.busy_until.is_some() || self.open_until.is_some() {
             Indication::Busy
+        } else if self.awaiting_until.is_some() {
+            Indication::Awaiting
+        } else if self.is_held {
+            Indication::Held
         } else {
             Indication::Ready
         }
@@ -220,7 +263,8 @@ impl Door {
             (None, Some((_, at))) => at.max(self.retry_at),
             (None, None) => self.poll_at,
         };
-        for at in [self.busy_until, self.refused_until, self.open_until].into_iter().flatten() {
+        let shown = [self.busy_until, self.refused_until, self.awaiting_until, self.open_until, self.free_until()];
+        for at in shown.into_iter().flatten() {
             wake = wake.min(at);
         }
         wake
@@ -236,17 +280,30 @@ impl Door {
             }
             Event::Refused => {
                 self.busy_until = None;
+                self.awaiting_until = None;
                 self.refused_until = Some(now + REFUSED_SHOWN);
             }
             Event::Open => {
                 self.busy_until = None;
                 self.refused_until = None;
-                self.open_until = Some(now + OPEN_PATIENCE);
-                // A person waits: an earlier back-off does not count.
-                self.retry_at = now;
+                self.awaiting_until = None;
+                if self.is_free() && matches!(self.belief, Belief::On { .. }) {
+                    commands.push(Command::Opened);
+                } else {
+                    self.open_until = Some(now + OPEN_PATIENCE);
+                    // A person waits: an earlier back-off does not count.
+                    self.retry_at = now;
+                }
             }
+            Event::Awaiting(until) => {
+                self.busy_until = None;
+                self.awaiting_until = Some(until);
+            }
+            Event::AwaitOver => self.awaiting_until = None,
+            Event::Held(is_held) => self.is_held = is_held,
+            Event::Mode(mode) => self.kept(mode, now, &mut commands),
             Event::Shut => {
-                self.open_until = None;
+                self.give_up(&mut commands);
                 self.must_shut = true;
                 self.retry_at = now;
             }
@@ -272,8 +329,13 @@ impl Door {
     fn pass_time(&mut self, now: MonoTime, commands: &mut Vec<Command>) {
         self.busy_until = self.busy_until.filter(|until| *until > now);
         self.refused_until = self.refused_until.filter(|until| *until > now);
+        self.awaiting_until = self.awaiting_until.filter(|until| *until > now);
+        if self.free_until().is_some_and(|until| until <= now) {
+            // It could not be renewed: a device with a timer has locked it.
+            self.belief = Belief::Unknown;
+        }
         if self.open_until.is_some_and(|until| until <= now) {
-            self.open_until = None;
+            self.give_up(commands);
             if self.error.is_empty() {
                 self.error = "the relay was too slow to open".into();
             }
@@ -284,17 +346,62 @@ impl Door {
         }
     }
 
+    /// When the last pulse of a free door is over.
+    fn free_until(&self) -> Option<MonoTime> {
+        match self.belief {
+            Belief::On { until } if self.is_free() => Some(until),
+            _ => None,
+        }
+    }
+
+    fn kept(&mut self, mode: Mode, now: MonoTime, commands: &mut Vec<Command>) {
+        let was_free = self.is_free();
+        let before = std::mem::replace(&mut self.mode, mode);
+        if before == mode {
+            return;
+        }
+        self.retry_at = now;
+        if self.is_free() {
+            self.must_shut = false;
+        } else if was_free || mode == Mode::LockedDown {
+            self.give_up(commands);
+            // Also what is on its way: a wish to shut outlives a pulse.
+            self.must_shut = self.belief != Belief::Off || self.in_flight.is_some();
+        }
+    }
+
+    /// Nobody is let in any more by what was asked before.
+    fn give_up(&mut self, commands: &mut Vec<Command>) {
+        if self.open_until.take().is_some() {
+            commands.push(Command::GaveUp);
+        }
+    }
+
+    fn let_in(&mut self, commands: &mut Vec<Command>) {
+        if self.open_until.take().is_some() {
+            commands.push(Command::Opened);
+        }
+    }
+
     /// What is to be sent next, and from when on.
     fn next_action(&self) -> Option<(Action, MonoTime)> {
         let at_once = MonoTime::ZERO;
         if self.pulse_in_doubt {
             return Some((Action::Status, at_once));
         }
-        if self.open_until.is_some() {
+        if self.open_until.is_some() && !self.is_free() {
             return Some((Action::Pulse(self.options.pulse), at_once));
         }
         if self.must_shut {
             return Some((Action::SwitchOff, at_once));
+        }
+        if self.is_free() {
+            let pulse = self.free_pulse();
+            let renew_at = match self.belief {
+                Belief::On { until } => until.saturating_sub(pulse / 2),
+                Belief::Off | Belief::Unknown => at_once,
+            };
+            return Some((Action::Pulse(pulse), renew_at));
         }
         Some(match (self.belief, self.options.timing) {
             (Belief::Unknown, _) => (Action::Status, at_once),
@@ -318,7 +425,7 @@ impl Door {
     fn answered(&mut self, action: Action, result: ActionResult, now: MonoTime, commands: &mut Vec<Command>) {
         match (action, result) {
             (Action::Pulse(pulse), Ok(_)) => {
-                self.open_until = None;
+                self.let_in(commands);
                 self.shut_tries = 0;
                 self.opened(pulse, now);
                 self.succeeded(commands);
@@ -326,7 +433,7 @@ impl Door {
             (Action::Pulse(_), Err(error)) => {
                 self.pulse_in_doubt = error.is_ambiguous();
                 if !error.is_temporary() {
-                    self.open_until = None;
+                    self.give_up(commands);
                 }
                 if !matches!(self.belief, Belief::On { .. }) {
                     self.belief = Belief::Unknown;
@@ -371,9 +478,9 @@ impl Door {
         let was_in_doubt = std::mem::take(&mut self.pulse_in_doubt);
         match self.belief {
             // The pulse in doubt was carried out, just now.
-            _ if was_in_doubt && self.open_until.is_some() => {
-                self.open_until = None;
-                self.opened(self.options.pulse, now);
+            _ if was_in_doubt && (self.open_until.is_some() || self.is_free()) => {
+                self.let_in(commands);
+                self.opened(if self.is_free() { self.free_pulse() } else { self.options.pulse }, now);
                 self.succeeded(commands);
             }
             // Somebody else opened it (a button at the device): let their pulse run out before asking again.

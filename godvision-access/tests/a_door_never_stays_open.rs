@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use godvision_access::door::{Action, Change, Command, CommandId, Door, DoorOptions, Event, OPEN_PATIENCE};
+use godvision_access::door::{Action, Change, Command, CommandId, Door, DoorOptions, Event, FREE_PULSE, OPEN_PATIENCE};
+use godvision_access::premises::{Freedom, Mode};
 use godvision_core::MonoTime;
 use godvision_core::driver::relay::{Contact, PulseTiming, RelayError};
 use godvision_core::signal::door::{DoorState, Indication};
@@ -44,6 +45,9 @@ struct World {
     alarmed: bool,
     actions: Vec<(MonoTime, Action)>,
     in_flight: Option<CommandId>,
+    /// How often the door said that it had let somebody in, and that it would not.
+    opened: usize,
+    gave_up: usize,
     /// Whether the relay's last word was off, with no pulse told since.
     confirmed_off: bool,
 }
@@ -65,6 +69,8 @@ impl World {
             alarmed: false,
             actions: Vec::new(),
             in_flight: None,
+            opened: 0,
+            gave_up: 0,
             confirmed_off: false,
         }
     }
@@ -91,6 +97,8 @@ impl World {
         for command in self.door.step(event, self.now) {
             match command {
                 Command::Relay(id, action) => self.carry_out(id, action),
+                Command::Opened => self.opened += 1,
+                Command::GaveUp => self.gave_up += 1,
                 Command::Changed(change) => self.changes.push((self.now, change)),
                 Command::Alarm { text } => {
                     assert!(!std::mem::replace(&mut self.alarmed, true), "an alarm is raised once");
@@ -99,7 +107,7 @@ impl World {
                 Command::AlarmOver => assert!(std::mem::replace(&mut self.alarmed, false), "there was an alarm"),
             }
         }
-        if self.door.state() == DoorState::Locked {
+        if matches!(self.door.state(), DoorState::Locked | DoorState::LockedDown) {
             assert!(self.confirmed_off, "locked is what the relay says, not what is hoped");
         }
     }
@@ -437,6 +445,116 @@ fn a_relay_that_dies_is_known_before_it_is_needed() {
     assert!(world.alarms.is_empty(), "it was locked, and nothing has moved it");
 }
 
+const FREE: Event = Event::Mode(Mode::Free(Freedom::Schedule));
+const NORMAL: Event = Event::Mode(Mode::Normal);
+
+#[test]
+fn a_free_door_stays_unlocked_and_locks_when_its_time_is_over() {
+    for timing in [DEVICE, PulseTiming::Host] {
+        let mut world = World::started(timing);
+        world.event(FREE);
+        world.run(Duration::from_millis(100));
+        for _ in 0..600 {
+            world.run(Duration::from_secs(1));
+            assert!(world.on, "{timing:?}");
+            assert_eq!((world.door.state(), world.door.indication()), (DoorState::Free, Indication::Open));
+        }
+        let pulses = world.sent().len();
+        assert!((55..=65).contains(&pulses), "renewed each 10 s, not at every tick: {pulses} commands in 10 min");
+        world.event(Event::Open);
+        assert_eq!((world.opened, world.sent().len()), (1, pulses), "who shows a card all the same just goes in");
+        world.event(NORMAL);
+        world.run(Duration::from_millis(200));
+        assert!(!world.on, "{timing:?}: at once");
+        assert_eq!(world.door.state(), DoorState::Locked);
+        assert!(world.alarms.is_empty());
+    }
+}
+
+#[test]
+fn a_free_door_whose_link_is_cut_locks_itself_and_is_free_again_with_the_link() {
+    let mut world = World::started(DEVICE);
+    world.event(FREE);
+    world.run(Duration::from_secs(15));
+    world.link = Link::Down;
+    world.run(FREE_PULSE + Duration::from_secs(1));
+    assert!(!world.on, "nobody renews it");
+    assert_eq!(world.door.state(), DoorState::Fault, "and nobody says that it is free");
+    world.link = Link::Good;
+    world.run(Duration::from_secs(6));
+    assert!(world.on);
+    assert_eq!(world.door.state(), DoorState::Free);
+}
+
+#[test]
+fn a_lockdown_cuts_a_pulse_short_and_still_opens_for_who_may() {
+    for timing in [DEVICE, PulseTiming::Host] {
+        let mut world = World::started(timing);
+        world.event(Event::Open);
+        world.run(Duration::from_secs(1));
+        assert!(world.on);
+        world.event(Event::Mode(Mode::LockedDown));
+        world.run(Duration::from_millis(200));
+        assert!(!world.on, "{timing:?}");
+        assert_eq!(world.door.state(), DoorState::LockedDown);
+        world.event(Event::Open);
+        world.run(Duration::from_secs(1));
+        assert!(world.on, "whoever overrides it");
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.door.state(), DoorState::LockedDown);
+    }
+}
+
+#[test]
+fn a_lockdown_while_a_pulse_is_on_its_way_shuts_what_it_opens() {
+    for link in [Link::Good, Link::AnswerLost] {
+        let mut world = World::started(PulseTiming::Host);
+        world.link = link;
+        world.reply_after = Duration::from_millis(500);
+        world.event(Event::Open);
+        world.event(Event::Mode(Mode::LockedDown));
+        assert_eq!(world.gave_up, 1, "nobody is let in");
+        world.run(Duration::from_secs(1));
+        world.link = Link::Good;
+        world.run(Duration::from_secs(5));
+        assert!(!world.on, "{link:?}");
+        assert_eq!(world.door.state(), DoorState::LockedDown);
+    }
+}
+
+#[test]
+fn every_opening_that_was_asked_for_is_done_or_given_up() {
+    for link in [Link::Good, Link::Down, Link::AnswerLost, Link::CommandLost, Link::WrongPassword, Link::Hangs] {
+        let mut world = World::started(DEVICE);
+        world.link = link;
+        world.event(Event::Open);
+        world.run(Duration::from_secs(40));
+        assert_eq!(world.opened + world.gave_up, 1, "{link:?}");
+    }
+}
+
+#[test]
+fn readers_show_what_is_awaited_and_that_the_door_stands_open() {
+    let mut world = World::started(DEVICE);
+    world.event(Event::Awaiting(world.now + Duration::from_secs(15)));
+    assert_eq!(world.door.indication(), Indication::Awaiting);
+    world.event(Event::Deciding);
+    assert_eq!(world.door.indication(), Indication::Busy);
+    world.event(Event::Awaiting(world.now + Duration::from_secs(15)));
+    world.run(Duration::from_secs(14));
+    assert_eq!(world.door.indication(), Indication::Awaiting);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.door.indication(), Indication::Ready);
+    world.event(Event::Held(true));
+    assert_eq!(world.door.indication(), Indication::Held);
+    world.event(Event::Refused);
+    assert_eq!(world.door.indication(), Indication::Refused);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.door.indication(), Indication::Held);
+    world.event(Event::Held(false));
+    assert_eq!(world.door.indication(), Indication::Ready);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Event(Event),
@@ -464,6 +582,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Event::Deciding,
         Event::Shut,
         Event::Tick,
+        FREE,
+        NORMAL,
+        NORMAL,
+        Event::Mode(Mode::LockedDown),
     ]);
     let act = prop_oneof![
         4 => event.prop_map(Act::Event),
@@ -482,12 +604,16 @@ proptest! {
         let timing = if is_host { PulseTiming::Host } else { DEVICE };
         let mut world = World::new(timing);
         let mut opens: Vec<MonoTime> = Vec::new();
+        let mut free_since = None;
         let mut before = 0;
         for act in acts {
             match act {
                 Act::Event(event) => {
                     if event == Event::Open {
                         opens.push(world.now);
+                    }
+                    if let Event::Mode(mode) = event {
+                        free_since = matches!(mode, Mode::Free(_)).then_some(world.now);
                     }
                     world.event(event);
                 }
@@ -497,14 +623,16 @@ proptest! {
                 Act::Press(on) => (world.on, world.off_at) = (on, None),
             }
             for (at, action) in &world.actions[before..] {
-                if matches!(action, Action::Pulse(_)) {
+                if matches!(action, Action::Pulse(_)) && free_since.is_none_or(|since| since > *at) {
                     let told = opens.iter().any(|open| *open <= *at && *at - *open < OPEN_PATIENCE);
                     prop_assert!(told, "a pulse at {at:?} that nobody asked for: {opens:?}");
                 }
             }
             before = world.actions.len();
         }
+        prop_assert!(world.opened + world.gave_up <= opens.len());
         // Once everything works again, the door gets locked, whatever was.
+        world.event(NORMAL);
         world.link = Link::Good;
         world.reply_after = Duration::from_millis(20);
         world.run(Duration::from_secs(120));
