@@ -114,6 +114,22 @@ pub enum Error {
         /// How many it holds.
         limit: usize,
     },
+    /// The file of what happened on the premises cannot be read or written.
+    #[error("the file of the premises {path} cannot be used")]
+    PremisesFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file of what happened on the premises is damaged before its end: somebody has to look.
+    #[error("the file of the premises {path} is damaged at byte {offset}")]
+    PremisesDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first bad line begins.
+        offset: u64,
+    },
     /// The door is not running.
     #[error("the door does not run")]
     DoorStopped,
@@ -124,7 +140,7 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Relay(error) => error.is_temporary(),
-            Self::SpentFile { .. } | Self::DoorStopped => true,
+            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::DoorStopped => true,
             _ => false,
         }
     }

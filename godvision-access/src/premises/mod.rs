@@ -31,9 +31,12 @@ mod presence;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use godvision_core::driver::BoxFuture;
 use godvision_core::signal::door::{AlarmKind, DoorAlarm, DoorSense, DoorState};
 use godvision_core::time::Stamp;
 use godvision_core::{MonoTime, Name};
+
+use crate::error::Error;
 
 pub use ask::{Asked, Grant, GrantId, PARTY_MAX};
 pub use kept::{Failing, Kept, LINE_BYTES_MAX, Ledger, NotKept};
@@ -54,6 +57,25 @@ pub const EXIT_GRACE: Duration = Duration::from_secs(10);
 pub const DOORS_MAX: usize = 10_000;
 /// Schedules are looked at so often.
 const SCHEDULE_STEP: Duration = Duration::from_secs(1);
+
+/// Where [`Kept`] changes are kept durably.
+pub trait PremisesStore: Send + Sync {
+    /// Keeps `changes`, in this order, and returns once they would survive a power cut.
+    ///
+    /// # Errors
+    /// [`Error`]; some of them may have been kept.
+    fn keep(&self, changes: Vec<Kept>) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// Keeps nothing: for tests and demos. After a restart nobody is anywhere and nothing is locked down.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForgetfulPremises;
+
+impl PremisesStore for ForgetfulPremises {
+    fn keep(&self, _: Vec<Kept>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
 
 /// How a door is kept, apart from single openings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
