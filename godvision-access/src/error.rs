@@ -130,6 +130,12 @@ pub enum Error {
         /// Where the first bad line begins.
         offset: u64,
     },
+    /// The journal did not take what had to be journalled first: nothing was done.
+    #[error("the journal does not take it, so nothing was done: {detail}")]
+    Journal {
+        /// What the journal said.
+        detail: String,
+    },
     /// The door is not running.
     #[error("the door does not run")]
     DoorStopped,
@@ -140,7 +146,7 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Relay(error) => error.is_temporary(),
-            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::DoorStopped => true,
+            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::Journal { .. } | Self::DoorStopped => true,
             _ => false,
         }
     }

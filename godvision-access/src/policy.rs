@@ -77,10 +77,12 @@ impl AccessControl {
             source: credential.source.clone(),
             door: Some(door.clone()),
             user,
+            with: Vec::new(),
             credential: credential.key.kind(),
             verdict: answer.verdict,
             reason: answer.reason,
             rule: answer.rule.cloned(),
+            note: None,
             presented: credential.at,
             decided: now,
         };

@@ -363,7 +363,7 @@ async fn what_cannot_be_journalled_is_refused() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(house.moves(), 0);
     *house.journal.fails.lock().unwrap() = false;
-    let decision = house.doors.open(&name(DOOR), "admin", house.clock.now()).await.unwrap();
+    let decision = house.doors.open(&name(DOOR), "admin", None, house.clock.now()).await.unwrap();
     assert_eq!(decision.verdict, Verdict::Admit, "the door itself is well");
     house.host.shutdown().await;
 }
@@ -402,7 +402,7 @@ async fn the_last_decisions_are_remembered() {
     let house = House::new().await;
     for number in 0..=DECISIONS_MAX {
         let operator = format!("visitor-{number}");
-        house.doors.open(&name(DOOR), &operator, house.clock.now()).await.unwrap();
+        house.doors.open(&name(DOOR), &operator, None, house.clock.now()).await.unwrap();
     }
     let decisions = house.doors.get(&name(DOOR)).unwrap().decisions;
     assert_eq!(decisions.len(), DECISIONS_MAX);
@@ -484,18 +484,21 @@ async fn a_single_use_is_on_the_disk_before_the_relay_moves_and_outlives_the_pro
 #[tokio::test]
 async fn an_operators_click_goes_the_same_way() {
     let house = House::new().await;
-    let refused = house.doors.open(&name(DOOR), "visitor", house.clock.now()).await.unwrap();
+    let refused = house.doors.open(&name(DOOR), "visitor", None, house.clock.now()).await.unwrap();
     assert_eq!((refused.verdict, refused.reason, refused.credential), (Verdict::Refuse, Reason::NoRule, "manual"));
     assert_eq!(house.moves(), 0);
-    let admitted = house.doors.open(&name(DOOR), "admin", house.clock.now()).await.unwrap();
+    let admitted = house.doors.open(&name(DOOR), "admin", None, house.clock.now()).await.unwrap();
     assert_eq!(
         (admitted.verdict, admitted.user, admitted.rule),
         (Verdict::Admit, Some(name("admin")), Some(name("operators")))
     );
     house.until(|house| house.device.contact(0) == Contact::On).await;
-    assert!(matches!(house.doors.open(&name("yard/gate"), "admin", house.clock.now()).await, Err(Error::DoorStopped)));
+    assert!(matches!(
+        house.doors.open(&name("yard/gate"), "admin", None, house.clock.now()).await,
+        Err(Error::DoorStopped)
+    ));
     house.host.shutdown().await;
-    assert!(matches!(house.doors.open(&name(DOOR), "admin", house.clock.now()).await, Err(Error::DoorStopped)));
+    assert!(matches!(house.doors.open(&name(DOOR), "admin", None, house.clock.now()).await, Err(Error::DoorStopped)));
     assert!(house.doors.all().is_empty());
 }
 
@@ -544,7 +547,7 @@ async fn a_relay_without_a_timer_is_switched_off_when_the_door_is_stopped() {
     let device = FakeShelly::start(1, None, Arc::clone(&clock)).await.unwrap();
     let spent = Arc::new(MemorySpent::default());
     let house = House::with_relay(spent, clock, relays, device, "plain://", "").await;
-    house.doors.open(&name(DOOR), "admin", house.clock.now()).await.unwrap();
+    house.doors.open(&name(DOOR), "admin", None, house.clock.now()).await.unwrap();
     house.until(|_| relay.contact(0) == Contact::On).await;
     house.host.control(&Target::All, Control::Stop).await.unwrap();
     assert_eq!(relay.contact(0), Contact::Off);
@@ -571,7 +574,7 @@ async fn secrets_are_in_no_journal_and_no_print() {
         printed += &format!("{decision:?} {:?}", house.access.current().decide(&credential, &name(DOOR), now));
     }
     house.device.spoil(Spoil::Garbage);
-    house.doors.open(&name(DOOR), "admin", house.clock.now()).await.unwrap();
+    house.doors.open(&name(DOOR), "admin", None, house.clock.now()).await.unwrap();
     house.until(|house| house.journal.codes().contains(&"door.fault".to_owned())).await;
     house.device.spoil(Spoil::Nothing);
     house.until(|house| house.state() == Some(DoorState::Locked)).await;

@@ -100,10 +100,14 @@ impl Model {
             Act::Card(person, door, is_leaving, is_permitted) => self.card(person, door, is_leaving, is_permitted),
             Act::Exit(door) => {
                 let effects = self.step(Event::Sense { door: name(DOORS[door]), sense: DoorSense::ExitRequested });
-                if effects.contains(&Effect::Unlock { door: name(DOORS[door]) }) {
+                let unlock = effects.iter().find_map(|effect| match effect {
+                    Effect::Unlock { door: it, grant } if *it == name(DOORS[door]) => Some(*grant),
+                    _ => None,
+                });
+                if let Some(grant) = unlock {
                     self.check_interlock(DOORS[door]);
                     let until = self.now.mono + GRANT_MAX;
-                    self.door(door).told.push((Vec::new(), true, until, None));
+                    self.door(door).told.push((Vec::new(), true, until, Some(grant)));
                 }
             }
             Act::Unlocks(door) => self.unlocks(door),
@@ -117,7 +121,7 @@ impl Model {
             Act::Withdraws(door) => {
                 let Some((.., Some(grant))) = self.door(door).told.last().cloned() else { return };
                 self.door(door).told.retain(|told| told.3 != Some(grant));
-                self.step(Event::Withdrawn { door: name(DOORS[door]), grant: Some(grant) });
+                self.step(Event::Withdrawn { door: name(DOORS[door]), grant });
             }
             Act::Lockdown(door, is_on) => {
                 let entry = self.door(door);

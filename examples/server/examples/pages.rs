@@ -92,6 +92,8 @@ fn filled(clock: Arc<dyn Clock>) -> Site {
         door: Some(name("house/front")),
         user: who.map(name),
         credential,
+        with: Vec::new(),
+        note: None,
         verdict,
         reason,
         rule: rule.map(name),

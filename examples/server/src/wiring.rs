@@ -702,7 +702,7 @@ impl System for Running {
     fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>> {
         Box::pin(async move {
             let now = self.shared.clock.now();
-            let opened = self.doors.open(door, operator, now).await;
+            let opened = self.doors.open(door, operator, None, now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
     }

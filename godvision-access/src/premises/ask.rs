@@ -197,7 +197,8 @@ impl Premises {
 
     /// Whether no other door of an interlock of `door` is open or about to be.
     pub(super) fn is_interlock_free(&self, door: &Name) -> bool {
-        let is_shut = |other: &Name| self.doors.get(other).is_none_or(DoorNow::is_shut);
+        // A door that has not reported since the start may be open.
+        let is_shut = |other: &Name| self.doors.get(other).is_some_and(DoorNow::is_shut);
         self.plan.interlocked_with(door).all(is_shut)
     }
 

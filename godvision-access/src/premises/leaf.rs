@@ -93,7 +93,7 @@ impl Premises {
         }
         entry.exit_until = Some(now.mono + EXIT_GRACE);
         // Nobody is counted, but the interlock must know.
-        self.give(door, Vec::new(), true, now);
-        effects.push(Effect::Unlock { door: door.clone() });
+        let grant = self.give(door, Vec::new(), true, now).id;
+        effects.push(Effect::Unlock { door: door.clone(), grant });
     }
 }

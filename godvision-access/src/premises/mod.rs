@@ -107,8 +107,8 @@ pub enum Event {
     Withdrawn {
         /// The door.
         door: Name,
-        /// Which grant; `None`: every one that has not opened yet.
-        grant: Option<GrantId>,
+        /// Which grant.
+        grant: GrantId,
     },
     /// What the lock of a door does, as its relay confirmed. Say [`DoorState::Unlocked`] anew after each opening, also
     /// of a door that was unlocked already.
@@ -170,6 +170,8 @@ pub enum Effect {
     Unlock {
         /// The door.
         door: Name,
+        /// The grant that holds the interlock meanwhile.
+        grant: GrantId,
     },
     /// Lock now: it is shut after a passage.
     Shut {
@@ -206,6 +208,23 @@ pub enum Effect {
         /// Where they are now; `None`: outside.
         area: Option<Name>,
     },
+}
+
+impl Effect {
+    /// The door that it is about; `None` for what is to be kept.
+    pub fn door(&self) -> Option<&Name> {
+        match self {
+            Self::Mode { door, .. }
+            | Self::Unlock { door, .. }
+            | Self::Shut { door }
+            | Self::Held { door, .. }
+            | Self::AwaitOver { door }
+            | Self::ExitRefused { door }
+            | Self::Passed { door, .. } => Some(door),
+            Self::Alarm(alarm) => Some(&alarm.door),
+            Self::Keep(_) => None,
+        }
+    }
 }
 
 /// What the relay says of the lock.
@@ -324,6 +343,11 @@ impl Premises {
         self.doors.get(door).and_then(|door| door.leaf.said())
     }
 
+    /// Until when something more is awaited at `door`.
+    pub fn awaits_until(&self, door: &Name) -> Option<MonoTime> {
+        self.doors.get(door).and_then(|door| door.waiting.as_ref()).map(Waiting::until)
+    }
+
     /// The alarms that stand at `door`.
     pub fn alarms(&self, door: &Name) -> &[AlarmKind] {
         self.doors.get(door).map_or(&[], |door| &door.alarms)
@@ -346,7 +370,9 @@ impl Premises {
         match event {
             Event::Withdrawn { door, grant } => {
                 if let Some(entry) = self.doors.get_mut(&door) {
-                    entry.given.retain(|given| grant.is_some_and(|grant| grant != given.id));
+                    entry.given.retain(|given| given.id != grant);
+                    // Another's opening may have been taken for theirs.
+                    entry.passing.retain(|given| given.id != grant);
                 }
             }
             Event::Lock { door, state } => self.lock_said(&door, state, now, &mut effects),

@@ -208,6 +208,8 @@ pub struct Decision {
     pub door: Option<Name>,
     /// Whose credential it is, if anybody's.
     pub user: Option<Name>,
+    /// Who else is let in by it: the first of two persons, visitors with their escort.
+    pub with: Vec<Name>,
     /// `qr`, `pin`, ... ([`Key::kind`]).
     pub credential: &'static str,
     /// Yes or no.
@@ -216,6 +218,8 @@ pub struct Decision {
     pub reason: Reason,
     /// The rule that decided, if one did.
     pub rule: Option<Name>,
+    /// Why an operator opened by hand, in their words.
+    pub note: Option<String>,
     /// When the credential was presented.
     pub presented: Stamp,
     /// When it was decided.

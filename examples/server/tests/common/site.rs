@@ -236,6 +236,8 @@ impl System for Site {
                 door: Some(door.clone()),
                 user: Name::new(operator).ok(),
                 credential: "manual",
+                with: Vec::new(),
+                note: None,
                 verdict: Verdict::Admit,
                 reason: Reason::Permitted,
                 rule: Some(name("operators")),

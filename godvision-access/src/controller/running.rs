@@ -1,0 +1,508 @@
+//! A door while it runs: waits for what happens, steps the machines, carries out what they say.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use godvision_core::bus::{Context, Fault, Input, Output};
+use godvision_core::driver::BoxFuture;
+use godvision_core::driver::relay::{Contact, PulseTiming, RelayError};
+use godvision_core::journal::{Entry, Journal, Level};
+use godvision_core::signal::door::{
+    Credential, Decision, DoorAlarm, DoorEvent, DoorInput, DoorSense, DoorState, Indication, Key, Verdict,
+};
+use godvision_core::signal::seen::{Finding, Sighting};
+use godvision_core::time::Clock;
+use godvision_core::{MonoTime, Name};
+use tokio::sync::{mpsc, oneshot};
+
+use super::doors::Request;
+use super::settle::{Settled, Settling};
+use super::shared::{SharedPremises, alarm_text};
+use super::{CREDENTIAL_AGE_MAX, DoorController, NOTES_MAX, SEEN_MAX, STOP_PATIENCE, STORE_TIMEOUT};
+use crate::door::{Action, ActionResult, Command, CommandId, Door, Event};
+use crate::premises::{self, Effect, GrantId, Mode};
+
+/// The premises' own time is looked at no more often than this, whatever is due.
+const WAKE_MIN: Duration = Duration::from_millis(1);
+/// A store of the premises that failed is tried again after so long.
+const KEEP_RETRY: Duration = Duration::from_secs(2);
+
+/// What the contact and the exit button said, those of the two that are wired.
+type Sensed = Result<[Option<Contact>; 2], RelayError>;
+
+/// Something going on beside the rest: at most one of each kind.
+type Going<T> = Option<BoxFuture<'static, T>>;
+
+/// Waits for `going`, for ever if nothing is going on, and leaves `None` behind.
+async fn finished<T>(going: &mut Going<T>) -> T {
+    match going {
+        Some(future) => {
+            let result = future.await;
+            *going = None;
+            result
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// A door while it runs.
+pub(super) struct Running<'a> {
+    fixed: &'a DoorController,
+    clock: Arc<dyn Clock>,
+    journal: Arc<dyn Journal>,
+    credentials: Input<Credential>,
+    sightings: Input<Sighting>,
+    inputs: Input<DoorInput>,
+    mailbox: mpsc::Receiver<Effect>,
+    requests: mpsc::Receiver<Request>,
+    decisions: Output<Decision>,
+    events: Output<DoorEvent>,
+    alarms: Output<DoorAlarm>,
+    door: Door,
+    mode: Mode,
+    /// Grants for which the relay has been told to open.
+    opening: Vec<GrantId>,
+    seen: VecDeque<(Name, Key, MonoTime)>,
+    deciding: Going<Settled>,
+    switching: Going<(CommandId, ActionResult)>,
+    writing: Going<()>,
+    keeping: Going<bool>,
+    sensing: Going<Sensed>,
+    sense_at: MonoTime,
+    sensed: [Option<bool>; 2],
+    inputs_failed: bool,
+    notes: VecDeque<Entry>,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(fixed: &'a DoorController, cx: &Context) -> Result<Self, Fault> {
+        Ok(Self {
+            fixed,
+            clock: Arc::clone(cx.clock()),
+            journal: Arc::clone(cx.journal()),
+            credentials: cx.input("credentials")?,
+            sightings: cx.input("sightings")?,
+            inputs: cx.input("inputs")?,
+            mailbox: fixed.doors.premises().register(&fixed.name),
+            requests: fixed.doors.register(&fixed.name),
+            decisions: cx.output("decisions")?,
+            events: cx.output("events")?,
+            alarms: cx.output("alarms")?,
+            door: Door::new(fixed.options),
+            mode: Mode::Normal,
+            opening: Vec::new(),
+            seen: VecDeque::with_capacity(SEEN_MAX),
+            deciding: None,
+            switching: None,
+            writing: None,
+            keeping: None,
+            sensing: None,
+            sense_at: MonoTime::ZERO,
+            sensed: [None; 2],
+            inputs_failed: false,
+            notes: VecDeque::new(),
+        })
+    }
+
+    /// Until the component is told to stop.
+    pub(super) async fn work(&mut self, cx: &Context) {
+        let mut stopping = cx.stopping();
+        self.event(Event::Tick);
+        self.happened(premises::Event::Tick);
+        loop {
+            self.begin_what_waits();
+            let is_free = self.deciding.is_none();
+            let wake = self.next_wake().since(self.clock.mono()).max(WAKE_MIN);
+            // Biased: the relay's answers, the door's time and what others did come before new credentials.
+            tokio::select! {
+                biased;
+                () = stopping.wait() => return,
+                (id, result) = finished(&mut self.switching) => self.event(Event::Relay(id, result)),
+                Some(effect) = self.mailbox.recv() => self.take_effect(effect),
+                settled = finished(&mut self.deciding) => self.settled(settled),
+                () = tokio::time::sleep(wake) => {
+                    self.event(Event::Tick);
+                    self.happened(premises::Event::Tick);
+                }
+                () = finished(&mut self.writing) => {}
+                sensed = finished(&mut self.sensing) => self.inputs_read(sensed),
+                kept = finished(&mut self.keeping) => {
+                    if !kept {
+                        self.keeping = Some(Box::pin(async { tokio::time::sleep(KEEP_RETRY).await; true }));
+                    }
+                }
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.sense(input.into_value().sense),
+                    None => return,
+                },
+                Some(request) = self.requests.recv(), if is_free => match request {
+                    Request::Present { credential, note, reply } => self.decide(credential, note, Some(reply)),
+                    Request::Sense { sense } => self.sense(sense),
+                },
+                credential = self.credentials.recv(), if is_free => match credential {
+                    Some(credential) => self.presented(credential.into_value()),
+                    None => return,
+                },
+                sighting = self.sightings.recv(), if is_free => match sighting {
+                    Some(sighting) => {
+                        if let Some(credential) = credential_of(&sighting) {
+                            self.presented(credential);
+                        }
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn next_wake(&self) -> MonoTime {
+        let now = self.clock.mono();
+        let mut wake = self.door.next_wake().min(self.premises().next_wake(&self.fixed.name, now));
+        if self.has_inputs() && self.sensing.is_none() {
+            wake = wake.min(self.sense_at);
+        }
+        wake
+    }
+
+    /// Starts what goes on beside the rest and is not going on yet.
+    fn begin_what_waits(&mut self) {
+        if self.writing.is_none()
+            && let Some(note) = self.notes.pop_front()
+        {
+            self.write(note);
+        }
+        let premises = self.premises();
+        if self.keeping.is_none() && premises.has_unkept() {
+            let premises = premises.clone();
+            self.keeping = Some(Box::pin(async move {
+                let kept = premises.keep().await;
+                if let Err(error) = &kept {
+                    tracing::error!(%error, "what happened on the premises cannot be kept: a power cut would undo it");
+                }
+                kept.is_ok()
+            }));
+        }
+        if self.has_inputs() && self.sensing.is_none() && self.sense_at <= self.clock.mono() {
+            let (relay, inputs) = (Arc::clone(&self.fixed.relay), self.fixed.inputs);
+            self.sensing = Some(Box::pin(async move {
+                let mut sensed = [None, None];
+                for (sensed, input) in sensed.iter_mut().zip([inputs.contact, inputs.exit_button]) {
+                    if let Some(input) = input {
+                        *sensed = Some(relay.input(input).await?);
+                    }
+                }
+                Ok(sensed)
+            }));
+        }
+    }
+
+    fn has_inputs(&self) -> bool {
+        self.fixed.inputs.contact.is_some() || self.fixed.inputs.exit_button.is_some()
+    }
+
+    fn inputs_read(&mut self, sensed: Sensed) {
+        self.sense_at = self.clock.mono() + self.fixed.inputs.poll;
+        let sensed = match sensed {
+            Ok(sensed) => sensed,
+            Err(error) => {
+                // Once: a relay that is away is a fault of the door already.
+                if !std::mem::replace(&mut self.inputs_failed, true) {
+                    self.note(Level::Error, "door.inputs_lost", format!("the door's inputs are not known: {error}"));
+                }
+                return;
+            }
+        };
+        if std::mem::take(&mut self.inputs_failed) {
+            self.note(Level::Info, "door.inputs_back", "the door's inputs are known again");
+        }
+        // The contact is closed while the leaf is shut; the button closes while it is pressed.
+        let is_closed = sensed.map(|contact| contact.map(|contact| contact == Contact::On));
+        let [was_shut, was_pressed] = std::mem::replace(&mut self.sensed, is_closed);
+        let [is_shut, is_pressed] = is_closed;
+        if let Some(is_shut) = is_shut
+            && was_shut != Some(is_shut)
+        {
+            self.sense(DoorSense::Ajar(!is_shut));
+        }
+        if is_pressed == Some(true) && was_pressed != Some(true) {
+            self.sense(DoorSense::ExitRequested);
+        }
+    }
+
+    fn sense(&mut self, sense: DoorSense) {
+        self.happened(premises::Event::Sense { door: self.fixed.name.clone(), sense });
+    }
+
+    fn premises(&self) -> &'a SharedPremises {
+        self.fixed.doors.premises()
+    }
+
+    /// Tells the premises, and does what they say about this door.
+    fn happened(&mut self, event: premises::Event) {
+        let effects = self.premises().step(Some(&self.fixed.name), event, self.clock.now());
+        effects.into_iter().for_each(|effect| self.take_effect(effect));
+        let mode = self.premises().mode(&self.fixed.name);
+        if mode != self.mode {
+            self.take_mode(mode);
+        }
+    }
+
+    fn take_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.event(Event::Mode(mode));
+    }
+
+    fn take_effect(&mut self, effect: Effect) {
+        match effect {
+            // What it is now may be newer than what was said.
+            Effect::Mode { .. } => {
+                let mode = self.premises().mode(&self.fixed.name);
+                if mode != self.mode {
+                    self.take_mode(mode);
+                }
+            }
+            Effect::Unlock { grant, .. } => {
+                self.opening.push(grant);
+                self.note(Level::Security, "door.exit", "opened by the exit button");
+                self.event(Event::Open);
+            }
+            Effect::Shut { .. } => self.event(Event::Shut),
+            Effect::Held { is_held, .. } => self.event(Event::Held(is_held)),
+            Effect::AwaitOver { .. } => self.event(Event::AwaitOver),
+            Effect::ExitRefused { .. } => {
+                self.note(Level::Security, "door.exit_refused", "the exit button does not open now");
+                self.event(Event::Refused);
+            }
+            Effect::Alarm(alarm) => {
+                let level = if alarm.raised { Level::Error } else { Level::Info };
+                let code = if alarm.raised { "door.alarm" } else { "door.alarm_over" };
+                let text = alarm_text(alarm.kind, alarm.raised);
+                let mut entry = self.entry(level, code, text).with("alarm", alarm.kind.code());
+                if let Some(person) = &alarm.person {
+                    entry = entry.with("person", person);
+                }
+                self.queue(entry);
+                self.alarms.send(alarm);
+            }
+            Effect::Passed { person, area, .. } => {
+                let place = area.as_ref().map_or("outside", Name::as_str);
+                let text = format!("{person} went through and is now in {place}");
+                self.queue(self.entry(Level::Info, "access.passed", text).with("person", &person).with("area", place));
+            }
+            Effect::Keep(_) => {}
+        }
+    }
+
+    fn presented(&mut self, credential: Credential) {
+        if !self.is_held_off(&credential) {
+            self.decide(credential, None, None);
+        }
+    }
+
+    /// Whether the same thing was decided lately and has been in sight since.
+    fn is_held_off(&mut self, credential: &Credential) -> bool {
+        // What a camera reads, it reads ten times a second; what is typed or swiped is meant each time.
+        if !matches!(credential.key, Key::Qr(_) | Key::Plate(_) | Key::Face { .. }) {
+            return false;
+        }
+        let now = self.clock.mono();
+        let hold_off = self.fixed.hold_off;
+        self.seen.retain(|(_, _, at)| now.since(*at) < hold_off);
+        let known =
+            self.seen.iter_mut().find(|(source, key, _)| *source == credential.source && *key == credential.key);
+        if let Some((.., at)) = known {
+            *at = now;
+            return true;
+        }
+        if self.seen.len() == SEEN_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((credential.source.clone(), credential.key.clone(), now));
+        false
+    }
+
+    fn decide(&mut self, credential: Credential, note: Option<String>, reply: Option<oneshot::Sender<Decision>>) {
+        let now = self.clock.now();
+        if now.mono.since(credential.at.mono) > CREDENTIAL_AGE_MAX {
+            let text = format!("a {} credential waited too long to be decided", credential.key.kind());
+            self.note(Level::Warning, "access.stale", text);
+            return;
+        }
+        self.event(Event::Deciding);
+        let settling = Settling {
+            access: self.fixed.access.current(),
+            premises: self.premises().clone(),
+            spent: Arc::clone(&self.fixed.spent),
+            journal: Arc::clone(&self.journal),
+            clock: Arc::clone(&self.clock),
+            door: self.fixed.name.clone(),
+            note,
+        };
+        self.deciding = Some(Box::pin(async move {
+            let (decision, grant, effects) = settling.settle(credential).await;
+            Settled { decision, grant, effects, reply }
+        }));
+    }
+
+    /// Only here is a door told to open.
+    fn settled(&mut self, Settled { decision, grant, effects, reply }: Settled) {
+        if decision.verdict == Verdict::Admit {
+            self.opening.extend(grant);
+        }
+        self.event(match decision.verdict {
+            Verdict::Admit => Event::Open,
+            Verdict::Refuse if decision.reason.is_waiting() => {
+                let until = self.premises().read(|premises| premises.awaits_until(&self.fixed.name));
+                Event::Awaiting(until.unwrap_or_else(|| self.clock.mono()))
+            }
+            Verdict::Refuse => Event::Refused,
+        });
+        effects.into_iter().for_each(|effect| self.take_effect(effect));
+        self.fixed.doors.decided(&self.fixed.name, &decision);
+        self.decisions.send(decision.clone());
+        if let Some(reply) = reply {
+            // Whoever asked may have gone away.
+            let _ = reply.send(decision);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.clock.now();
+        for command in self.door.step(event, now.mono) {
+            match command {
+                Command::Relay(id, action) => self.switch(id, action),
+                Command::Changed(change) => {
+                    let before = self.fixed.doors.get(&self.fixed.name).and_then(|view| view.last);
+                    let event = DoorEvent {
+                        door: self.fixed.name.clone(),
+                        at: now,
+                        state: change.state,
+                        indication: change.indication,
+                        open_for: change.open_for,
+                        detail: change.detail,
+                    };
+                    let state = event.state;
+                    let is_new = before.is_none_or(|before| before.state != state);
+                    if is_new {
+                        self.note_state(&event);
+                    }
+                    self.fixed.doors.changed(&event);
+                    self.events.send(event);
+                    if is_new {
+                        self.lock_is(state);
+                    }
+                }
+                Command::Opened => {
+                    self.opening.clear();
+                    self.lock_is(DoorState::Unlocked);
+                }
+                Command::GaveUp => {
+                    for grant in std::mem::take(&mut self.opening) {
+                        self.happened(premises::Event::Withdrawn { door: self.fixed.name.clone(), grant });
+                    }
+                }
+                Command::Alarm { text } => self.note(Level::Error, "door.alarm", text),
+                Command::AlarmOver => self.note(Level::Info, "door.alarm_over", "the door is in order again"),
+            }
+        }
+    }
+
+    fn lock_is(&mut self, state: DoorState) {
+        self.happened(premises::Event::Lock { door: self.fixed.name.clone(), state });
+    }
+
+    fn note_state(&mut self, event: &DoorEvent) {
+        match event.state {
+            DoorState::Unlocked if event.detail.is_empty() => {
+                let seconds = event.open_for.unwrap_or_default().as_secs_f64();
+                self.note(Level::Security, "door.unlocked", format!("unlocked for {seconds} s"));
+            }
+            DoorState::Unlocked => self.note(Level::Security, "door.unlocked", event.detail.clone()),
+            DoorState::Locked => self.note(Level::Info, "door.locked", "locked"),
+            DoorState::Fault => self.note(Level::Error, "door.fault", event.detail.clone()),
+            DoorState::Free => self.note(Level::Security, "door.free", "unlocked until told otherwise"),
+            DoorState::LockedDown => self.note(Level::Security, "door.locked_down", "locked down"),
+            DoorState::Unknown | DoorState::Unlocking => {}
+        }
+    }
+
+    fn entry(&self, level: Level, code: &str, text: impl Into<String>) -> Entry {
+        Entry::new(self.clock.now(), self.fixed.name.clone(), level, code, text)
+    }
+
+    fn note(&mut self, level: Level, code: &str, text: impl Into<String>) {
+        self.queue(self.entry(level, code, text));
+    }
+
+    fn queue(&mut self, entry: Entry) {
+        let code = &entry.code;
+        if self.notes.len() == NOTES_MAX {
+            tracing::error!(door = %self.fixed.name, code, "the journal does not keep up, an entry about a door is lost");
+            self.notes.pop_front();
+        }
+        self.notes.push_back(entry);
+    }
+
+    fn write(&mut self, entry: Entry) {
+        let journal = Arc::clone(&self.journal);
+        self.writing = Some(Box::pin(async move {
+            let code = entry.code.clone();
+            if let Err(error) = journal.append(entry).await {
+                tracing::error!(%error, code, "cannot write the journal");
+            }
+        }));
+    }
+
+    fn switch(&mut self, id: CommandId, action: Action) {
+        let (relay, channel) = (Arc::clone(&self.fixed.relay), self.fixed.channel);
+        self.switching = Some(Box::pin(async move {
+            let result = match action {
+                Action::Pulse(duration) => relay.pulse(channel, duration).await.map(|()| None),
+                Action::SwitchOff => relay.set(channel, Contact::Off).await.map(|()| None),
+                Action::Status => relay.status(channel).await.map(Some),
+            };
+            (id, result)
+        }));
+    }
+
+    /// A relay with a timer ends its pulse alone; one without is switched off before the program goes.
+    pub(super) async fn stop(&mut self) {
+        if self.fixed.options.timing == PulseTiming::Host && self.door.state() != DoorState::Locked {
+            let off = self.fixed.relay.set(self.fixed.channel, Contact::Off);
+            match tokio::time::timeout(STOP_PATIENCE, off).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.note(Level::Error, "door.alarm", format!("stopped, perhaps unlocked: {error}")),
+                Err(_) => self.note(Level::Error, "door.alarm", "stopped, perhaps unlocked: the relay does not answer"),
+            }
+        }
+        // What the lock does from now on, nobody here knows: an interlock counts it as open.
+        self.lock_is(DoorState::Unknown);
+        let event = DoorEvent {
+            door: self.fixed.name.clone(),
+            at: self.clock.now(),
+            state: DoorState::Unknown,
+            indication: Indication::Ready,
+            open_for: None,
+            detail: "the door's component has stopped".into(),
+        };
+        self.events.send(event);
+        while let Some(note) = self.notes.pop_front() {
+            self.write(note);
+            if tokio::time::timeout(STORE_TIMEOUT, finished(&mut self.writing)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What was found in a camera's picture as a credential, if it is one: strangers and watched persons present nothing.
+fn credential_of(sighting: &Sighting) -> Option<Credential> {
+    let key = match &sighting.finding {
+        Finding::Qr(text) => Key::Qr(text.clone()),
+        Finding::Plate(text) => Key::Plate(text.clone()),
+        Finding::Face { person, live } => Key::Face { person: person.clone(), live: *live },
+        _ => return None,
+    };
+    Some(Credential { source: sighting.source.clone(), key, at: sighting.at })
+}
