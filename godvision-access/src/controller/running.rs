@@ -487,6 +487,17 @@ impl<'a> Running<'a> {
             detail: "the door's component has stopped".into(),
         };
         self.events.send(event);
+        // What is being kept is waited for: dropping it halfway could lose it.
+        let premises = self.premises().clone();
+        let keep = async {
+            if self.keeping.is_some() {
+                finished(&mut self.keeping).await;
+            }
+            premises.keep().await
+        };
+        if !matches!(tokio::time::timeout(STORE_TIMEOUT, keep).await, Ok(Ok(()))) {
+            tracing::error!(door = %self.fixed.name, "stopped before everything about the premises was kept");
+        }
         while let Some(note) = self.notes.pop_front() {
             self.write(note);
             if tokio::time::timeout(STORE_TIMEOUT, finished(&mut self.writing)).await.is_err() {
