@@ -620,7 +620,7 @@ impl Settling {
                 presented: credential.at,
                 decided: now,
             };
-            Ruling { decision, pass: None }
+            Ruling::from(decision)
         })
     }
 
@@ -675,7 +675,7 @@ pub fn journal_entry(door: &Name, ruling: &Ruling) -> Entry {
         entry = entry.with("rule", rule);
     }
     if let Some(pass) = &ruling.pass {
-        entry = entry.with("pass", format_args!("{}/{}", pass.key, pass.id));
+        entry = entry.with("pass", format_args!("{}/{}", pass.key, pass.id()));
     }
     entry
 }
