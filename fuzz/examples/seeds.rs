@@ -7,9 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use godvision_access::pass::{Doors, PassClaims, PassId, PassKey, Uses};
-use godvision_core::WallTime;
+use godvision_access::io::spent_log::SpentLog;
+use godvision_access::pass::rolling::RollingSecret;
+use godvision_access::pass::{Doors, NameRef, PREFIX, PassClaims, PassId, PassKey, Uses};
+use godvision_access::spent::{Spendable, Spending};
 use godvision_core::signal::media::Codec;
+use godvision_core::{Name, Secret, WallTime};
 use godvision_rtsp::nal::{ParameterSets, annex_b_units, from_annex_b, h264, h265};
 
 fn main() {
@@ -235,17 +238,23 @@ from = 2020-02-29T12:00:00Z
     seeds.write("rules", "one", "version = 1\n[[rule]]\nname = \"a\"\npermit = [\"ada\"]\ndoors = [\"d\"]\n");
     let claims = PassClaims {
         id: PassId([0, 0, 0, 0, 0, 1]),
-        person: "ada".parse().expect("a name"),
+        person: Some("ada".parse().expect("a name")),
         doors: Doors::One("yard/door".parse().expect("a name")),
         not_before: WallTime::from_unix_seconds(1_577_836_800),
         not_after: WallTime::from_unix_seconds(4_102_444_800),
         uses: Uses::Any,
     };
-    let pass = PassKey::insecure_demo().sign(&claims).expect("good claims");
+    let site: Name = "demo".parse().expect("a name");
+    let pass = PassKey::insecure_demo().sign(&site, &claims).expect("good claims");
     seeds.write("qr_text", "pass", pass.expose());
-    let other = PassKey::from_seed(7, &[9; 32]).sign(&claims).expect("good claims");
+    let other = PassKey::from_seed(7, &[9; 32]).sign(&site, &claims).expect("good claims");
     seeds.write("qr_text", "other-key", other.expose());
     seeds.write("qr_text", "cut", &pass.expose()[..100]);
+    let now = WallTime::from_unix_seconds(1_795_255_200);
+    let ada = "ada".parse().expect("a name");
+    let (code, _) = RollingSecret::from_bytes([7; 32]).code(&site, &ada, now).expect("after 1970");
+    seeds.write("qr_text", "rolling", code.expose());
+    passes(seeds, &pass);
     seeds.write("qr_text", "url", "https://example.org/menu");
     let mut bytes = vec![3, 0, 0, 0, 0, 0, 9];
     for second in [1_700_000_000i64, 1_800_000_000] {
@@ -253,6 +262,45 @@ from = 2020-02-29T12:00:00Z
     }
     bytes.extend(b"\x00adaadaadaadayard/door");
     seeds.write("qr_text", "claims", bytes);
+}
+
+/// What a pass is below its text, and what is kept about passes and keys.
+fn passes(seeds: &Seeds, pass: &Secret) {
+    let digit = |character: char| "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:".find(character).expect("base 45");
+    let digits: Vec<usize> = pass.expose()[PREFIX.len()..].chars().map(digit).collect();
+    let bytes: Vec<u8> = digits
+        .chunks(3)
+        .flat_map(|it| {
+            let value = it.iter().rev().fold(0, |value, digit| value * 45 + digit);
+            (value as u16).to_be_bytes()[3 - it.len()..].to_vec()
+        })
+        .collect();
+    seeds.write("pass_bytes", "pass", &bytes);
+    seeds.write("pass_bytes", "cut", &bytes[..bytes.len() - 1]);
+
+    let folder = std::env::temp_dir().join(format!("godvision-seeds-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder to write in");
+    let file = folder.join("spent.log");
+    let mut log = SpentLog::open(&file).expect("a new file");
+    let at = WallTime::from_unix_seconds(1_795_255_200);
+    let until = at.plus_micros(60_000_000);
+    let [person, door] = ["ada", "yard/door"].map(|name| name.parse().expect("a name"));
+    let step = Spendable::Step { person: NameRef::person(&person), door: NameRef::door(&door), step: 59_841_840 };
+    for what in [Spendable::Pass { key: 1, id: PassId([1; 6]) }, step, Spendable::Pass { key: 1, id: PassId([1; 6]) }] {
+        log.spend(Spending { what, until, at }, 9).expect("room for a line");
+    }
+    drop(log);
+    let whole = fs::read(&file).expect("just written");
+    seeds.write("spent_log", "three", &whole);
+    seeds.write("spent_log", "torn", &whole[..whole.len() - 20]);
+    seeds.write("spent_log", "zeros", [whole.as_slice(), &[0; 100]].concat());
+    seeds.write("spent_log", "line-missing", [&whole[..54], &whole[116..]].concat());
+    fs::remove_dir_all(&folder).expect("our own folder");
+
+    let digits = "0123456789abcdef".repeat(4);
+    for kind in ["card", "pin", "plate", "duress-pin", "duress-card"] {
+        seeds.write("stored_key", kind, format!("{kind}:{digits}"));
+    }
 }
 
 fn requests(seeds: &Seeds) {

@@ -22,12 +22,15 @@ mod ftp_replies;
 mod input;
 mod motion;
 mod nal;
+mod pass_bytes;
 mod plates;
 mod qr_pixels;
 mod qr_text;
 mod rtsp_request;
 mod rules;
 mod site_document;
+mod spent_log;
+mod stored_key;
 
 pub use decode::decode;
 pub use faces::{faces, vault_seed};
@@ -36,12 +39,15 @@ pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
 pub use motion::motion;
 pub use nal::nal;
+pub use pass_bytes::pass_bytes;
 pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use site_document::site_document;
+pub use spent_log::spent_log;
+pub use stored_key::stored_key;
 
 /// What a body made of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +76,13 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("ftp_replies", ftp_replies),
     ("motion", motion),
     ("nal", nal),
+    ("pass_bytes", pass_bytes),
     ("plates", plates),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("site_document", site_document),
+    ("spent_log", spent_log),
+    ("stored_key", stored_key),
 ];

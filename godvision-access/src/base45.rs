@@ -24,22 +24,19 @@ pub(crate) fn encode_into(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// The bytes of `text` into `bytes`; `None` unless `text` is the one text of exactly that many bytes.
-pub(crate) fn decode_exact(text: &[u8], bytes: &mut [u8]) -> Option<()> {
+/// The bytes of `text`; `None` unless it is the one text of those bytes. Allocates them: bound the text before.
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (triples, rest) = text.as_chunks::<3>();
-    let (pairs, last) = bytes.as_chunks_mut::<2>();
-    if triples.len() != pairs.len() {
-        return None;
-    }
-    for (triple, pair) in triples.iter().zip(pairs) {
+    let mut bytes = Vec::with_capacity(triples.len() * 2 + 1);
+    for triple in triples {
         let [a, b, c] = triple.map(digit);
-        *pair = u16::try_from(a? + 45 * b? + 2025 * c?).ok()?.to_be_bytes();
+        bytes.extend(u16::try_from(a? + 45 * b? + 2025 * c?).ok()?.to_be_bytes());
     }
-    match (rest, last) {
-        ([], []) => Some(()),
-        ([a, b], [byte]) => {
-            *byte = u8::try_from(digit(*a)? + 45 * digit(*b)?).ok()?;
-            Some(())
+    match rest {
+        [] => Some(bytes),
+        [a, b] => {
+            bytes.push(u8::try_from(digit(*a)? + 45 * digit(*b)?).ok()?);
+            Some(bytes)
         }
         _ => None,
     }
@@ -65,27 +62,23 @@ mod tests {
         assert_eq!(encoded(b"AB"), "BB8");
         assert_eq!(encoded(b"Hello!!"), "%69 VD92EX0");
         assert_eq!(encoded(b"base-45"), "UJCLQE7W581");
-        let mut ietf = [0; 5];
-        assert_eq!(decode_exact(b"QED8WEX0", &mut ietf), Some(()));
-        assert_eq!(&ietf, b"ietf!");
-        assert_eq!(decode_exact(b"GGW", &mut [0; 2]), None, "65536 does not fit 2 bytes");
-        assert_eq!(decode_exact(b"::", &mut [0; 1]), None, "2024 does not fit 1 byte");
-        assert_eq!(decode_exact(b"bb8", &mut [0; 2]), None, "lower case");
+        assert_eq!(decode(b"QED8WEX0").as_deref(), Some(&b"ietf!"[..]));
+        assert_eq!(decode(b"GGW"), None, "65536 does not fit 2 bytes");
+        assert_eq!(decode(b"::"), None, "2024 does not fit 1 byte");
+        assert_eq!(decode(b"bb8"), None, "lower case");
+        assert_eq!(decode(b"BB80"), None, "a length that no bytes have");
     }
 
     proptest! {
         #[test]
         fn one_text_for_one_string_of_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             let text = encoded(&bytes);
-            let mut back = vec![0; bytes.len()];
-            prop_assert_eq!(decode_exact(text.as_bytes(), &mut back), Some(()));
-            prop_assert_eq!(back, bytes);
+            prop_assert_eq!(decode(text.as_bytes()), Some(bytes));
         }
 
         #[test]
-        fn what_decodes_encodes_to_the_same_text(text in "[0-9A-Z $%*+./:-]{0,60}", length in 0usize..41) {
-            let mut bytes = vec![0; length];
-            if decode_exact(text.as_bytes(), &mut bytes).is_some() {
+        fn what_decodes_encodes_to_the_same_text(text in "[0-9A-Z $%*+./:-]{0,60}") {
+            if let Some(bytes) = decode(text.as_bytes()) {
                 prop_assert_eq!(encoded(&bytes), text);
             }
         }

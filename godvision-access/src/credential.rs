@@ -1,14 +1,24 @@
 //! The directory: whose card, PIN, plate, face or pass it is.
 //!
 //! Cards and plates are kept as salted SHA-256, PINs as Argon2id, so neither a dump of the directory nor its `Debug`
-//! shows one; a lookup is by that digest, so its time does not depend on where a wrong one differs. There is one salt a
-//! site, not one a person, because a keypad says no name: one Argon2id finds the person or nobody. A PIN of few digits is
-//! guessed from a stolen directory whatever the hash (10 000 tries); what protects it is that the directory is not
-//! stolen and that a reader locks out.
+//! shows one. There is one salt a site, not one a person, because a keypad says no name: one Argon2id finds the person or
+//! nobody. A PIN of few digits is guessed from a stolen directory whatever the hash (10 000 tries); what protects it is
+//! that the directory is not stolen and that whoever guesses at a keypad is locked out.
+//!
+//! # Time tells nothing
+//! A lookup hashes what was presented, under the salt, and asks a hash table for the digest. The table does compare
+//! digests byte by byte, which tells somebody who measures how far a digest agrees with a kept one; but to use that they
+//! would have to choose digests, and without the salt they cannot, nor with it, since two texts whose digests begin alike
+//! say nothing about one another. Whether the PIN is known, withdrawn or nobody's, the same Argon2id was computed. Only a
+//! text that cannot be a PIN at all is refused sooner.
+//!
+//! # Duress
+//! A person may have a second PIN for the case that somebody makes them open ([`Directory::add_duress_pin`]). It is kept,
+//! looked up and ruled like the other; only [`Holder::duress`] is set, which raises a silent alarm.
 //!
 //! **Never:** a PIN, card or plate in clear, a person chosen by "nearly the same".
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -17,7 +27,7 @@ use godvision_core::{Name, Secret};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::pass::{NameRef, Pass, PassId};
+use crate::pass::Pass;
 
 /// Digits of a PIN.
 pub const PIN_DIGITS: std::ops::RangeInclusive<usize> = 4..=12;
@@ -35,6 +45,7 @@ const PIN_PASSES: u32 = 2;
 pub struct StoredKey {
     kind: StoredKind,
     digest: [u8; 32],
+    duress: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,10 +65,24 @@ impl StoredKind {
     }
 }
 
-/// For a database: `card:` or `pin:` or `plate:` and 64 hexadecimal digits.
+/// How a PIN for duress begins in the text form.
+const DURESS_CODE: &str = "duress-pin";
+
+impl StoredKey {
+    /// Whether it is a PIN that says that its person is made to open.
+    pub fn is_duress(self) -> bool {
+        self.duress
+    }
+
+    fn code(self) -> &'static str {
+        if self.duress { DURESS_CODE } else { self.kind.code() }
+    }
+}
+
+/// For a database: `card:`, `pin:`, `duress-pin:` or `plate:` and 64 hexadecimal digits.
 impl fmt::Display for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.kind.code())?;
+        write!(f, "{}:", self.code())?;
         self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -73,8 +98,10 @@ impl std::str::FromStr for StoredKey {
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = Error::BadKey { kind: "stored credential", detail: "kind, colon and 64 hexadecimal digits are" };
         let Some((code, hex)) = text.split_once(':') else { return Err(bad) };
+        let duress = code == DURESS_CODE;
         let kinds = [StoredKind::Card, StoredKind::Pin, StoredKind::Plate];
-        let Some(kind) = kinds.into_iter().find(|kind| kind.code() == code) else { return Err(bad) };
+        let kind = if duress { Some(StoredKind::Pin) } else { kinds.into_iter().find(|kind| kind.code() == code) };
+        let Some(kind) = kind else { return Err(bad) };
         let mut digest = [0; 32];
         let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
         if pairs.len() != digest.len() || !rest.is_empty() {
@@ -85,15 +112,24 @@ impl std::str::FromStr for StoredKey {
             let Some((high, low)) = nibble(*high).zip(nibble(*low)) else { return Err(bad) };
             *byte = high << 4 | low;
         }
-        Ok(Self { kind, digest })
+        Ok(Self { kind, digest, duress })
     }
 }
 
 /// Whose credential it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The person; `None` for an operator whose sign-in name is no [`Name`].
+    /// The person; `None` for an operator whose sign-in name is no [`Name`], and for a pass that names nobody.
     pub person: Option<Name>,
+    /// Whether they say by it that they are made to open: open, show nothing, alarm silently.
+    pub duress: bool,
+}
+
+impl Holder {
+    /// Somebody, or nobody in particular, who is not under duress.
+    pub fn free(person: Option<Name>) -> Self {
+        Self { person, duress: false }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -102,45 +138,39 @@ struct Person {
     revoked: bool,
 }
 
+/// What is known about a kept key, by its kind and digest.
+#[derive(Clone, Copy, Debug)]
+struct KeyEntry {
+    person: usize,
+    revoked: bool,
+    duress: bool,
+}
+
 /// The persons of a site and what they carry.
 #[derive(Clone)]
 pub struct Directory {
     salt: [u8; 16],
     persons: Vec<Person>,
     by_name: HashMap<Name, usize>,
-    by_reference: HashMap<NameRef, usize>,
-    /// Whose it is, and whether it was withdrawn.
-    keys: HashMap<StoredKey, (usize, bool)>,
-    revoked_passes: HashSet<(u8, PassId)>,
+    /// A PIN and the same PIN for duress are one key here, so that nobody can have both.
+    keys: HashMap<(StoredKind, [u8; 32]), KeyEntry>,
 }
 
 impl Directory {
     /// An empty directory. `salt` is 16 random bytes, made once a site and kept with the directory.
     pub fn new(salt: [u8; 16]) -> Self {
-        Self {
-            salt,
-            persons: Vec::new(),
-            by_name: HashMap::new(),
-            by_reference: HashMap::new(),
-            keys: HashMap::new(),
-            revoked_passes: HashSet::new(),
-        }
+        Self { salt, persons: Vec::new(), by_name: HashMap::new(), keys: HashMap::new() }
     }
 
     /// Adds a person. Their face and their passes are known by the name alone.
     ///
     /// # Errors
-    /// [`Error::PersonTwice`], [`Error::PersonAlike`].
+    /// [`Error::PersonTwice`].
     pub fn add_person(&mut self, name: Name) -> Result<(), Error> {
         if self.by_name.contains_key(&name) {
             return Err(Error::PersonTwice { person: name });
         }
-        let reference = NameRef::person(&name);
-        if let Some(other) = self.by_reference.get(&reference).and_then(|index| self.persons.get(*index)) {
-            return Err(Error::PersonAlike { person: name, other: other.name.clone() });
-        }
         self.by_name.insert(name.clone(), self.persons.len());
-        self.by_reference.insert(reference, self.persons.len());
         self.persons.push(Person { name, revoked: false });
         Ok(())
     }
@@ -155,7 +185,18 @@ impl Directory {
         Ok(stored)
     }
 
-    /// Gives `person` what [`Directory::add_key`] returned earlier, under the same salt.
+    /// Gives `person` a second PIN, to be typed when they are made to open. Whoever watches sees no difference.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], [`Error::KeyTwice`] (also if it is somebody's PIN already, their own included),
+    /// [`Error::BadKey`].
+    pub fn add_duress_pin(&mut self, person: &Name, pin: &Secret) -> Result<StoredKey, Error> {
+        let stored = StoredKey { duress: true, ..self.stored(&Key::Pin(pin.clone()))? };
+        self.add_stored(person, stored)?;
+        Ok(stored)
+    }
+
+    /// Gives `person` what [`Directory::add_key`] or [`Directory::add_duress_pin`] returned earlier, under the same salt.
     ///
     /// # Errors
     /// [`Error::NoSuchPerson`], [`Error::KeyTwice`].
@@ -163,10 +204,11 @@ impl Directory {
         let Some(index) = self.by_name.get(person).copied() else {
             return Err(Error::NoSuchPerson { person: person.clone() });
         };
-        if self.keys.contains_key(&stored) {
+        let place = (stored.kind, stored.digest);
+        if self.keys.contains_key(&place) {
             return Err(Error::KeyTwice { kind: stored.kind.code() });
         }
-        self.keys.insert(stored, (index, false));
+        self.keys.insert(place, KeyEntry { person: index, revoked: false, duress: stored.duress });
         Ok(())
     }
 
@@ -187,14 +229,9 @@ impl Directory {
 
     /// Withdraws one card, PIN or plate. Does nothing if nobody has it.
     pub fn revoke_key(&mut self, stored: StoredKey) {
-        if let Some((_, revoked)) = self.keys.get_mut(&stored) {
-            *revoked = true;
+        if let Some(entry) = self.keys.get_mut(&(stored.kind, stored.digest)) {
+            entry.revoked = true;
         }
-    }
-
-    /// Withdraws one pass, by its signing key's id and its own.
-    pub fn revoke_pass(&mut self, key: u8, pass: PassId) {
-        self.revoked_passes.insert((key, pass));
     }
 
     /// Whose `key` it is. A PIN costs a few milliseconds and 4 MiB for a moment; a pass is not known here, see
@@ -206,35 +243,45 @@ impl Directory {
         match key {
             Key::Card(_) | Key::Pin(_) | Key::Plate(_) => {
                 let stored = self.stored(key).map_err(|_| Reason::UnknownCredential)?;
-                let (index, revoked) = self.keys.get(&stored).ok_or(Reason::UnknownCredential)?;
-                if *revoked { Err(Reason::Revoked) } else { self.holder(*index) }
+                let entry = self.keys.get(&(stored.kind, stored.digest)).ok_or(Reason::UnknownCredential)?;
+                if entry.revoked {
+                    return Err(Reason::Revoked);
+                }
+                self.holder(entry.person).map(|holder| Holder { duress: entry.duress, ..holder })
             }
             Key::Face { live: false, .. } => Err(Reason::NotLive),
-            Key::Face { person, .. } => self.holder(*self.by_name.get(person).ok_or(Reason::UnknownCredential)?),
+            Key::Face { person, .. } => self.holder_named(person),
             // Who an operator is, the application has checked; only a withdrawal is known here.
             Key::Manual { operator } => match Name::new(operator) {
                 Ok(name) => match self.by_name.get(&name) {
                     Some(index) => self.holder(*index),
-                    None => Ok(Holder { person: Some(name) }),
+                    None => Ok(Holder::free(Some(name))),
                 },
-                Err(_) => Ok(Holder { person: None }),
+                Err(_) => Ok(Holder::free(None)),
             },
             _ => Err(Reason::UnknownCredential),
         }
     }
 
-    /// Whose `pass` it is.
+    /// Whose `pass` it is. Whether the pass itself was withdrawn, [`crate::pass::PassVerifier::check`] knows.
     ///
     /// # Errors
     /// [`Reason::UnknownCredential`], [`Reason::Revoked`].
     pub fn holder_of(&self, pass: &Pass) -> Result<Holder, Reason> {
-        let index = self.by_reference.get(&pass.person).ok_or(Reason::UnknownCredential)?;
-        if self.revoked_passes.contains(&(pass.key, pass.id)) { Err(Reason::Revoked) } else { self.holder(*index) }
+        pass.claims.person.as_ref().map_or(Ok(Holder::free(None)), |person| self.holder_named(person))
+    }
+
+    /// The person of this name, whom a pass or a rolling code has named.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownCredential`], [`Reason::Revoked`].
+    pub fn holder_named(&self, person: &Name) -> Result<Holder, Reason> {
+        self.holder(*self.by_name.get(person).ok_or(Reason::UnknownCredential)?)
     }
 
     fn holder(&self, index: usize) -> Result<Holder, Reason> {
         let person = self.persons.get(index).ok_or(Reason::UnknownCredential)?;
-        if person.revoked { Err(Reason::Revoked) } else { Ok(Holder { person: Some(person.name.clone()) }) }
+        if person.revoked { Err(Reason::Revoked) } else { Ok(Holder::free(Some(person.name.clone()))) }
     }
 
     /// How a card, PIN or plate is kept under this directory's salt.
@@ -246,18 +293,18 @@ impl Directory {
             Key::Card(text) => {
                 let text = checked(text, CARD_DIGITS, |it| it.is_ascii_hexdigit());
                 let text = text.ok_or(Error::BadKey { kind: "card", detail: "2 to 64 hexadecimal digits are" })?;
-                Ok(StoredKey { kind: StoredKind::Card, digest: self.quick(b"godvision card\0", text) })
+                Ok(StoredKey { kind: StoredKind::Card, digest: self.quick(b"godvision card\0", text), duress: false })
             }
             Key::Plate(text) => {
                 let text = checked(text, PLATE_CHARS, |it| it.is_ascii_alphanumeric());
                 let text = text.ok_or(Error::BadKey { kind: "plate", detail: "2 to 16 letters and digits are" })?;
-                Ok(StoredKey { kind: StoredKind::Plate, digest: self.quick(b"godvision plate\0", text) })
+                Ok(StoredKey { kind: StoredKind::Plate, digest: self.quick(b"godvision plate\0", text), duress: false })
             }
             Key::Pin(text) => {
                 let bad = Error::BadKey { kind: "PIN", detail: "4 to 12 digits are" };
                 let Some(text) = checked(text, PIN_DIGITS, |it| it.is_ascii_digit()) else { return Err(bad) };
                 match self.slow(text) {
-                    Some(digest) => Ok(StoredKey { kind: StoredKind::Pin, digest }),
+                    Some(digest) => Ok(StoredKey { kind: StoredKind::Pin, digest, duress: false }),
                     None => Err(bad),
                 }
             }
@@ -317,7 +364,7 @@ mod tests {
         for key in [Key::Card("04AB12".into()), Key::Pin("2580".into()), Key::Plate("B123".into())] {
             assert_eq!(directory.who(&key), Err(Reason::UnknownCredential));
             let stored = directory.add_key(&name("ada"), &key).unwrap();
-            assert_eq!(directory.who(&key), Ok(Holder { person: Some(name("ada")) }));
+            assert_eq!(directory.who(&key), Ok(Holder::free(Some(name("ada")))));
             assert!(matches!(directory.add_key(&name("bob"), &key), Err(Error::KeyTwice { .. })));
             assert_eq!(stored.to_string().parse::<StoredKey>().unwrap(), stored);
             directory.revoke_key(stored);
@@ -325,6 +372,26 @@ mod tests {
         }
         assert_eq!(directory.who(&Key::Card("2580".into())), Err(Reason::UnknownCredential), "a card is no PIN");
         assert_eq!(directory.who(&Key::Card("04ab12".into())), Err(Reason::Revoked), "cases do not differ");
+    }
+
+    #[test]
+    fn a_pin_for_duress_is_another_pin_of_the_same_person() {
+        let mut directory = directory();
+        let (pin, duress) = (Key::Pin("2580".into()), Secret::from("2581"));
+        let plain = directory.add_key(&name("ada"), &pin).unwrap();
+        let stored = directory.add_duress_pin(&name("ada"), &duress).unwrap();
+        assert!(stored.is_duress() && !plain.is_duress());
+        assert_eq!(directory.who(&Key::Pin(duress.clone())), Ok(Holder { person: Some(name("ada")), duress: true }));
+        assert_eq!(directory.who(&pin), Ok(Holder::free(Some(name("ada")))));
+        assert!(matches!(directory.add_duress_pin(&name("bob"), &"2580".into()), Err(Error::KeyTwice { kind: "pin" })));
+        assert!(matches!(directory.add_key(&name("bob"), &Key::Pin(duress.clone())), Err(Error::KeyTwice { .. })));
+        let text = stored.to_string();
+        assert!(text.starts_with("duress-pin:"), "{text}");
+        assert_eq!(text.parse::<StoredKey>().unwrap(), stored);
+        assert_ne!(text.strip_prefix("duress-").unwrap().parse::<StoredKey>().unwrap(), stored);
+        directory.revoke_key(stored);
+        assert_eq!(directory.who(&Key::Pin(duress)), Err(Reason::Revoked));
+        assert_eq!(directory.who(&pin), Ok(Holder::free(Some(name("ada")))));
     }
 
     #[test]
@@ -350,7 +417,7 @@ mod tests {
     fn a_face_needs_life_and_a_name() {
         let mut directory = directory();
         let face = |person: &str, live| Key::Face { person: name(person), live };
-        assert_eq!(directory.who(&face("ada", true)), Ok(Holder { person: Some(name("ada")) }));
+        assert_eq!(directory.who(&face("ada", true)), Ok(Holder::free(Some(name("ada")))));
         assert_eq!(directory.who(&face("ada", false)), Err(Reason::NotLive));
         assert_eq!(directory.who(&face("eve", true)), Err(Reason::UnknownCredential));
         directory.revoke_person(&name("ada")).unwrap();
@@ -361,8 +428,8 @@ mod tests {
     fn operators_need_not_be_persons_but_a_withdrawn_person_is_no_operator() {
         let mut directory = directory();
         let manual = |operator: &str| Key::Manual { operator: operator.into() };
-        assert_eq!(directory.who(&manual("admin")), Ok(Holder { person: Some(name("admin")) }));
-        assert_eq!(directory.who(&manual("the boss")), Ok(Holder { person: None }));
+        assert_eq!(directory.who(&manual("admin")), Ok(Holder::free(Some(name("admin")))));
+        assert_eq!(directory.who(&manual("the boss")), Ok(Holder::free(None)));
         directory.revoke_person(&name("bob")).unwrap();
         assert_eq!(directory.who(&manual("bob")), Err(Reason::Revoked));
     }

@@ -47,8 +47,35 @@ pub enum Error {
         /// The person.
         person: Name,
     },
-    /// Passes could not tell two persons apart (once in 2^48).
-    #[error("passes cannot tell {person} from {other}: choose another name for one of them")]
+    /// The ring has a key of this id.
+    #[error("there is a pass key {id} already, and an id is never used again: take another")]
+    PassKeyTwice {
+        /// The key id.
+        id: u8,
+    },
+    /// No key of the ring signs now.
+    #[error("no pass key signs at this time: add one, or set the clock")]
+    NoPassKey,
+    /// More passes, keys and persons withdrawn than the list holds.
+    #[error("the list of withdrawn passes is full ({limit}): withdraw the key that signed them")]
+    RevocationsFull {
+        /// How many it holds.
+        limit: usize,
+    },
+    /// More persons with rolling codes than a verifier holds.
+    #[error("more than {limit} persons with rolling codes")]
+    RollingFull {
+        /// How many it holds.
+        limit: usize,
+    },
+    /// A text is too long for any QR code that is drawn here, or has none.
+    #[error("no QR code can be drawn: {detail}")]
+    BadQr {
+        /// Why.
+        detail: &'static str,
+    },
+    /// Rolling codes could not tell two persons apart (once in 2^48).
+    #[error("rolling codes cannot tell {person} from {other}: choose another name for one of them")]
     PersonAlike {
         /// The new person.
         person: Name,
@@ -108,8 +135,10 @@ pub enum Error {
         /// Where the first bad line begins.
         offset: u64,
     },
-    /// More spent passes than the store holds.
-    #[error("the store of spent passes is full ({limit}): start a new pass key and a new store")]
+    /// More spent passes that are still valid than the store holds.
+    #[error(
+        "the store of spent passes is full ({limit}): give passes shorter periods, or withdraw the key and start a new store"
+    )]
     SpentFull {
         /// How many it holds.
         limit: usize,

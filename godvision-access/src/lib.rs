@@ -26,5 +26,5 @@ mod base45;
 mod error;
 
 pub use error::{Error, RuleFault};
-pub use policy::{AccessControl, Ruling};
+pub use policy::{AccessControl, Ruling, is_guess};
 pub use rule::RuleSet;

@@ -12,9 +12,10 @@ use godvision_core::time::Stamp;
 use godvision_core::{Name, Secret};
 
 use crate::credential::{Directory, Holder};
-use crate::pass::{Pass, PassVerifier, Uses};
+use crate::pass::rolling::{ROLLING_PREFIX, RollingCode};
+use crate::pass::{NameRef, Pass, PassDefect, PassVerifier, Uses};
 use crate::rule::{Answer, CompiledRules, CredentialKind, Question};
-use crate::spent::PassNumber;
+use crate::spent::{Spendable, Spending};
 
 /// Who, what they carry, and what they may.
 #[derive(Clone, Debug)]
@@ -34,16 +35,54 @@ pub struct Ruling {
     pub decision: Decision,
     /// The pass that was presented, if its signature is good.
     pub pass: Option<Pass>,
+    /// The rolling code that was presented, if its MAC is good and its step near.
+    pub rolling: Option<RollingCode>,
+    /// Whether the person says that they are made to open. Nothing at the door may show it.
+    pub duress: bool,
+    /// Whether this was a try at something secret: what a lockout counts. See [`is_guess`].
+    pub guess: bool,
+}
+
+/// Whether a refusal of `reason` to a credential of `kind` ([`Key::kind`]) may have been a try at somebody's secret: a PIN
+/// or card that nobody has, a pass or rolling code that was forged. A face or a plate that nobody knows is a stranger, and
+/// what is known and not allowed, or out of date, is no try.
+///
+/// A QR code that is no pass at all is [`Reason::BadPass`] too; [`Ruling::guess`] knows the difference, so that somebody's
+/// train ticket locks nobody out.
+pub fn is_guess(reason: Reason, kind: &str) -> bool {
+    matches!((reason, kind), (Reason::UnknownCredential, "pin" | "card") | (Reason::BadPass, "qr"))
+}
+
+impl From<Decision> for Ruling {
+    /// A ruling about nothing that is spent.
+    fn from(decision: Decision) -> Self {
+        let guess = is_guess(decision.reason, decision.credential);
+        Self { decision, pass: None, rolling: None, duress: false, guess }
+    }
 }
 
 impl Ruling {
-    /// The pass whose use must be kept durably before the door opens, and how often it may be used: only where the
-    /// decision admits and the uses of the pass are counted.
-    pub fn to_spend(&self) -> Option<(PassNumber, u32)> {
-        let pass = self.pass.filter(|_| self.decision.verdict == Verdict::Admit)?;
-        match pass.uses {
+    /// The use that must be kept durably before the door opens, and how often it may be made: only where the decision
+    /// admits, and a pass whose uses are counted or a rolling code was presented.
+    pub fn to_spend(&self) -> Option<(Spending, u32)> {
+        if self.decision.verdict == Verdict::Admit { self.would_spend() } else { None }
+    }
+
+    /// The same, also of a ruling that waits for something more: to be spent when that has come.
+    pub fn would_spend(&self) -> Option<(Spending, u32)> {
+        let at = self.decision.decided.wall;
+        if let Some(code) = &self.rolling {
+            let (person, door) = (NameRef::person(&code.person), NameRef::door(self.decision.door.as_ref()?));
+            let what = Spendable::Step { person, door, step: code.step };
+            return Some((Spending { what, until: code.until, at }, 1));
+        }
+        let pass = self.pass.as_ref()?;
+        match pass.claims.uses {
             Uses::Any => None,
-            Uses::Times(times) => Some(((pass.key, pass.id), u32::from(times))),
+            Uses::Times(times) => {
+                let what = Spendable::Pass { key: pass.key, id: pass.claims.id };
+                Some((Spending { what, until: pass.claims.not_after, at }, u32::from(times)))
+            }
         }
     }
 
@@ -61,9 +100,9 @@ impl AccessControl {
     /// Decides about `credential` at `door`. Nothing is opened, spent or written. Costs the lookup of
     /// [`Directory::who`] or of [`PassVerifier::read`] and well under a microsecond for the rules.
     pub fn decide(&self, credential: &Credential, door: &Name, now: Stamp) -> Ruling {
-        let mut pass = None;
+        let mut shown = Shown::default();
         let holder = match &credential.key {
-            Key::Qr(text) => self.read_pass(text, door, now, &mut pass),
+            Key::Qr(text) => self.read_qr(text, door, now, &mut shown),
             key => self.directory.who(key),
         };
         let person = holder.as_ref().ok().and_then(|holder| holder.person.as_ref()).cloned();
@@ -72,7 +111,7 @@ impl AccessControl {
             (Ok(_), None) => Answer::refused(Reason::UnknownCredential, None),
             (Ok(_), Some(kind)) => self.rules.decide(&Question { person: person.as_ref(), door, kind, at: now.wall }),
         };
-        let user = person.or_else(|| self.named_by(pass.as_ref()));
+        let user = person.or_else(|| self.named_by(&shown));
         let decision = Decision {
             source: credential.source.clone(),
             door: Some(door.clone()),
@@ -86,22 +125,40 @@ impl AccessControl {
             presented: credential.at,
             decided: now,
         };
-        Ruling { decision, pass }
+        let guess = is_guess(decision.reason, decision.credential) && !shown.is_no_pass;
+        let duress = holder.is_ok_and(|holder| holder.duress);
+        Ruling { decision, pass: shown.pass, rolling: shown.rolling, duress, guess }
     }
 
-    /// Reads a pass into `pass` and says whose it is, if it is good here and now.
-    fn read_pass(&self, text: &Secret, door: &Name, now: Stamp, pass: &mut Option<Pass>) -> Result<Holder, Reason> {
+    /// Reads what a QR code says into `shown` and says whose it is, if it is good here and now.
+    fn read_qr(&self, text: &Secret, door: &Name, now: Stamp, shown: &mut Shown) -> Result<Holder, Reason> {
         if !crate::schedule::is_plausible(now.wall) {
             return Err(Reason::UnknownTime);
         }
-        let read = &*pass.insert(self.passes.read(text).map_err(|_| Reason::BadPass)?);
+        if text.expose().starts_with(ROLLING_PREFIX) {
+            let code = self.passes.read_rolling(text, now.wall).map_err(|defect| defect.reason())?;
+            return self.directory.holder_named(&shown.rolling.insert(code).person);
+        }
+        let read = self.passes.read(text).map_err(|defect| {
+            shown.is_no_pass = defect == PassDefect::NotAPass;
+            Reason::BadPass
+        })?;
+        let read = &*shown.pass.insert(read);
         let holder = self.directory.holder_of(read)?;
-        read.check_time(now.wall)?;
+        self.passes.check(read, now.wall)?;
         if read.is_for(door, self.rules.groups_of_door(door)) { Ok(holder) } else { Err(Reason::WrongDoor) }
     }
 
     /// Whom a refused pass names: an expired pass is still somebody's, and the journal should say whose.
-    fn named_by(&self, pass: Option<&Pass>) -> Option<Name> {
-        pass.and_then(|pass| self.directory.holder_of(pass).ok()).and_then(|holder| holder.person)
+    fn named_by(&self, shown: &Shown) -> Option<Name> {
+        shown.pass.as_ref().and_then(|pass| self.directory.holder_of(pass).ok()).and_then(|holder| holder.person)
     }
+}
+
+/// What a QR code turned out to be.
+#[derive(Default)]
+struct Shown {
+    pass: Option<Pass>,
+    rolling: Option<RollingCode>,
+    is_no_pass: bool,
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use godvision_access::controller::{CREDENTIAL_AGE_MAX, DECISIONS_MAX, DoorUnit, Doors, SEEN_MAX, SharedAccess};
 use godvision_access::credential::Directory;
 use godvision_access::io::spent_log::{SharedSpentLog, SpentLog};
-use godvision_access::pass::{self, PassClaims, PassId, PassKey, PassVerifier, Uses};
+use godvision_access::pass::{self, PassClaims, PassId, PassKey, PassVerifier, Revocation, Revoked, Uses};
 use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_shelly::{FakeShelly, Spoil};
 use godvision_access::relay::simulated::SimulatedRelay;
-use godvision_access::spent::{MemorySpent, PassNumber, Spend, SpentStore};
+use godvision_access::spent::{MemorySpent, Spend, Spending, SpentStore};
 use godvision_access::{AccessControl, Error, RuleSet};
 use godvision_core::bus::{
     Component, Context, Control, Fault, Host, HostOptions, Kind, ParamError, Params, PortSpec, Registry, Target, Unit,
@@ -27,6 +27,7 @@ use godvision_core::site::document::SiteDocument;
 use godvision_core::{Clock, ManualClock, MonoTime, Name, Secret, Stamp, SystemClock, WallTime};
 use tokio::sync::{Semaphore, mpsc};
 
+const SITE: &str = "home";
 const DOOR: &str = "yard/door";
 const RELAY_PASSWORD: &str = "relay-canary-5f21";
 const PIN: &str = "73914682";
@@ -60,7 +61,7 @@ fn access() -> AccessControl {
     directory.add_key(&name("bob"), &Key::Card(CARD.into())).unwrap();
     AccessControl {
         directory,
-        passes: PassVerifier::default().with(PassKey::insecure_demo().public()),
+        passes: PassVerifier::new(name(SITE)).with(PassKey::insecure_demo().public()),
         rules: RuleSet::parse(RULES).unwrap().compile().unwrap(),
     }
 }
@@ -68,13 +69,13 @@ fn access() -> AccessControl {
 fn pass(person: &str, number: u8, until_s: i64, uses: Uses) -> Secret {
     let claims = PassClaims {
         id: PassId([0, 0, 0, 0, 0, number]),
-        person: name(person),
+        person: Some(name(person)),
         doors: pass::Doors::One(name(DOOR)),
         not_before: WallTime::from_unix_seconds(1_577_836_800),
         not_after: WallTime::from_unix_seconds(until_s),
         uses,
     };
-    PassKey::insecure_demo().sign(&claims).unwrap()
+    PassKey::insecure_demo().sign(&name(SITE), &claims).unwrap()
 }
 
 fn valid_pass() -> Secret {
@@ -329,14 +330,17 @@ async fn what_is_not_a_good_pass_is_refused_with_its_reason() {
         (pass("mallory", 4, 4_102_444_800, Uses::Any), Reason::UnknownCredential, "somebody unknown refused"),
         (
             PassKey::insecure_demo()
-                .sign(&PassClaims {
-                    id: PassId([5; 6]),
-                    person: name("ada"),
-                    doors: pass::Doors::One(name("yard/gate")),
-                    not_before: WallTime::from_unix_seconds(1_577_836_800),
-                    not_after: WallTime::from_unix_seconds(4_102_444_800),
-                    uses: Uses::Any,
-                })
+                .sign(
+                    &name(SITE),
+                    &PassClaims {
+                        id: PassId([5; 6]),
+                        person: Some(name("ada")),
+                        doors: pass::Doors::One(name("yard/gate")),
+                        not_before: WallTime::from_unix_seconds(1_577_836_800),
+                        not_after: WallTime::from_unix_seconds(4_102_444_800),
+                        uses: Uses::Any,
+                    },
+                )
                 .unwrap(),
             Reason::WrongDoor,
             "ada refused",
@@ -419,11 +423,11 @@ struct WatchedSpent {
 }
 
 impl SpentStore for WatchedSpent {
-    fn uses(&self, pass: PassNumber) -> BoxFuture<'_, Result<u32, Error>> {
+    fn uses(&self, pass: Spending) -> BoxFuture<'_, Result<u32, Error>> {
         self.inner.uses(pass)
     }
 
-    fn spend(&self, pass: PassNumber, uses_max: u32) -> BoxFuture<'_, Result<Spend, Error>> {
+    fn spend(&self, pass: Spending, uses_max: u32) -> BoxFuture<'_, Result<Spend, Error>> {
         Box::pin(async move {
             if *self.fails.lock().unwrap() {
                 return Err(Error::SpentFull { limit: 0 });
@@ -517,7 +521,9 @@ async fn a_credential_that_waited_too_long_opens_nothing() {
 async fn a_changed_policy_counts_from_the_next_decision() {
     let house = House::new().await;
     let mut changed = access();
-    changed.directory.revoke_pass(0, PassId([0, 0, 0, 0, 0, 1]));
+    let lost = Revocation { at: house.clock.now().wall, reason: "lost".into(), until: None };
+    let pass = Revoked::Pass { key: 0, id: PassId([0, 0, 0, 0, 0, 1]) };
+    changed.passes.revocations_mut().add(pass, lost).unwrap();
     house.access.replace(changed);
     house.show(&valid_pass()).await;
     assert_eq!(house.decisions(1).await, [(Verdict::Refuse, Reason::Revoked)]);

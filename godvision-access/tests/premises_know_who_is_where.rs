@@ -175,11 +175,49 @@ fn a_second_credential_of_the_same_person_completes_the_first() {
     assert_eq!(world.premises.first_factor(&door, world.now), None, "too late");
     assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
     let both = face.with(CredentialKind::Pin);
-    let second = Asked { kind: CredentialKind::Pin, presented: both, rules: Ok(()), ..first };
+    let second = Asked { kind: CredentialKind::Pin, presented: both, rules: Ok(()), ..first.clone() };
     world.ask_with(&second).unwrap();
     assert_eq!(world.premises.first_factor(&door, world.now), None, "used up");
-    let hopeless = Asked { completing: Kinds::default(), ..first };
+    let hopeless = Asked { completing: Kinds::default(), ..first.clone() };
     assert_eq!(world.ask_with(&hopeless), Err(Reason::NotEnough), "nothing would complete it: nobody waits");
+}
+
+/// A pass that opens once, shown first, is used up by the opening that it was part of, and by nothing before.
+#[test]
+fn what_was_shown_first_is_spent_with_what_completes_it() {
+    use godvision_access::pass::PassId;
+    use godvision_access::spent::{Spendable, Spending};
+    let spending = |number: u8, second: u64| {
+        let what = Spendable::Pass { key: 1, id: PassId([0, 0, 0, 0, 0, number]) };
+        let at = godvision_core::WallTime::from_unix_seconds(premises_world::MONDAY_0800_S + second as i64);
+        (Spending { what, until: at.plus_micros(1_000_000_000), at }, 1)
+    };
+    let mut world = lab(AreaPlan::default(), DoorPlan { is_two_person: true, ..DoorPlan::default() });
+    let (door, source, ada, bob) = (name("front"), name("front/outer"), name("ada"), name("bob"));
+    let (qr, plate) = (Kinds::default().with(CredentialKind::Qr), Kinds::default().with(CredentialKind::Plate));
+    let first = Asked {
+        person: Some(&ada),
+        kind: CredentialKind::Qr,
+        presented: qr,
+        rules: Err(Reason::NotEnough),
+        completing: plate,
+        to_spend: Some(spending(1, 0)),
+        ..card(&door, &source)
+    };
+    assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+    let again = Asked { to_spend: Some(spending(1, 5)), ..first.clone() };
+    assert_eq!(world.ask_with(&again), Err(Reason::AwaitsSecond), "shown twice");
+    let second = Asked {
+        kind: CredentialKind::Plate,
+        presented: qr.with(CredentialKind::Plate),
+        rules: Ok(()),
+        to_spend: None,
+        ..first
+    };
+    assert_eq!(world.ask_with(&second), Err(Reason::AwaitsPerson), "ada is complete, and waits for another");
+    let bobs = Asked { person: Some(&bob), to_spend: Some(spending(2, 8)), ..card(&door, &source) };
+    let grant = world.ask_with(&bobs).unwrap();
+    assert_eq!(grant.to_spend, [spending(1, 5)], "once; bob's own is the caller's as always");
 }
 
 #[test]
@@ -197,7 +235,7 @@ fn guesses_lock_a_reader_out_for_longer_and_longer() {
         assert_eq!(world.ask_with(&guess), Err(Reason::UnknownCredential));
     }
     assert_eq!(world.alarms(), [(AlarmKind::Guessing, true)]);
-    let good = Asked { rules: Ok(()), is_guess: false, ..guess };
+    let good = Asked { rules: Ok(()), is_guess: false, ..guess.clone() };
     for wait_s in [30, 60, 120, 240, 480, 960, 1800, 1800] {
         assert_eq!(world.ask_with(&good), Err(Reason::LockedOut), "even the right PIN");
         assert_eq!(world.premises.may_try(&source, CredentialKind::Pin, world.now), Err(Reason::LockedOut));
@@ -247,7 +285,7 @@ fn guessing_a_second_factor_locks_out_the_person_at_every_reader() {
     let good = Asked { person: Some(&ada), kind: CredentialKind::Pin, presented: pin, ..card(&back, &fresh) };
     assert_eq!(world.ask_with(&good), Err(Reason::LockedOut));
     let bob = name("bob");
-    world.ask_with(&Asked { person: Some(&bob), ..good }).expect("bob has guessed nothing");
+    world.ask_with(&Asked { person: Some(&bob), ..good.clone() }).expect("bob has guessed nothing");
 }
 
 #[test]

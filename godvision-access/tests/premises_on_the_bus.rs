@@ -65,7 +65,7 @@ fn access() -> AccessControl {
         directory.add_key(&name(person), &Key::Card(card.into())).unwrap();
     }
     directory.add_key(&name("ada"), &Key::Pin(PIN.into())).unwrap();
-    AccessControl { directory, passes: PassVerifier::default(), rules: rules().compile().unwrap() }
+    AccessControl { directory, passes: PassVerifier::new(name("home")), rules: rules().compile().unwrap() }
 }
 
 #[derive(Default)]

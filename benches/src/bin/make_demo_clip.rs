@@ -314,7 +314,7 @@ struct Card {
 }
 
 fn card(text: &str) -> Result<Card, Box<dyn Error>> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::M)?;
+    let code = QrCode::with_error_correction_level(text, EcLevel::L)?;
     let modules = code.width();
     let side = (modules + 2 * QUIET_MODULES) * MODULE_PIXELS;
     let colours = code.to_colors();

@@ -49,7 +49,7 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         Ok(document) => document,
         Err(errors) => return Ok(refuse(&path, &errors.0)),
     };
-    let passes = PassVerifier::default().with(persons::pass_key(&store).await?.public());
+    let passes = PassVerifier::new(document.site.clone()).with(persons::pass_key(&store).await?.public());
     let parts = Parts::open(&options.data, options.models.as_deref(), store, passes).await?;
     let wiring = match Wiring::start(parts, &document).await {
         Ok(wiring) => wiring,
@@ -197,6 +197,13 @@ pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
     let clock = SystemClock;
     let store = Store::open(&options.data, variable(SECRETS_KEY_VARIABLE).as_ref(), SystemClock::shared()).await?;
     let key = persons::pass_key(&store).await?;
+    let path = options.data.join(SITE_FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    // A pass is of one site: the name stands in its document.
+    let site = match SiteDocument::parse(&text) {
+        Ok(document) => document.site,
+        Err(errors) => return Ok(refuse(&path, &errors.0)),
+    };
     let midnight = |date: jiff::civil::Date| -> anyhow::Result<WallTime> {
         Ok(WallTime::from_unix_seconds(date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_second()))
     };
@@ -206,11 +213,11 @@ pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
         not_before: options.from.map_or_else(|| Ok(clock.now().wall), midnight)?,
         not_after: midnight(options.until)?,
         uses: options.uses.map_or(Uses::Any, Uses::Times),
-        person: options.person,
+        person: Some(options.person),
     };
-    let text = key.sign(&claims)?;
+    let text = key.sign(&site, &claims)?;
     let entry = Entry::new(clock.now(), Name::new("passes")?, Level::Security, "pass.made", "a pass was made")
-        .with("person", &claims.person)
+        .with("person", claims.person.as_ref().map_or("anyone", Name::as_str))
         .with("until", claims.not_after);
     store.journal().append(entry).await?;
     store.close().await;

@@ -117,7 +117,7 @@ fn registry(
 pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> {
     let scratch = tempfile::tempdir().context("a check needs a temporary folder")?;
     let rules = RuleSet::default().compile()?;
-    let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::default(), rules };
+    let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::new(document.site.clone()), rules };
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
     let shared = Shared::new(access, spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));

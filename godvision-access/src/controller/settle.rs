@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::STORE_TIMEOUT;
 use super::shared::SharedPremises;
 use crate::policy::{AccessControl, Ruling};
-use crate::premises::{Asked, Effect, Event, GrantId};
+use crate::premises::{Asked, Effect, Event, Grant, GrantId};
 use crate::rule::{CredentialKind, Kinds};
-use crate::spent::{Spend, SpentStore};
+use crate::spent::{Spend, Spending, SpentStore};
 
 /// What came of one credential.
 pub(super) struct Settled {
@@ -41,34 +41,38 @@ impl Settling {
         let ruling = self.rule(&credential).await;
         let ruling = self.without_uses_left(ruling).await;
         let (ruling, grant, effects) = self.ask_premises(&credential, ruling);
-        let decision = self.keep(ruling).await;
+        let earlier = grant.as_ref().map(|grant| grant.to_spend.clone()).unwrap_or_default();
+        let decision = self.keep(ruling, earlier).await;
         if decision.verdict == Verdict::Refuse
-            && let Some(grant) = grant
+            && let Some(grant) = &grant
         {
-            let event = Event::Withdrawn { door: self.door.clone(), grant };
+            let event = Event::Withdrawn { door: self.door.clone(), grant: grant.id };
             self.premises.step(Some(&self.door), event, self.clock.now());
         }
-        (decision, grant, effects)
+        (decision, grant.map(|grant| grant.id), effects)
     }
 
-    /// The journal and the count of the pass: without them nothing opens.
-    async fn keep(&self, ruling: Ruling) -> Decision {
+    /// The journal and the counts of the passes, those shown earlier among them: without them nothing opens.
+    async fn keep(&self, ruling: Ruling, earlier: Vec<(Spending, u32)>) -> Decision {
         if self.journal(&ruling).await.is_err() {
             return ruling.refused(Reason::Fault).decision;
         }
-        let Some((pass, uses_max)) = ruling.to_spend() else { return ruling.decision };
-        let refusal = match tokio::time::timeout(STORE_TIMEOUT, self.spent.spend(pass, uses_max)).await {
-            Ok(Ok(Spend::Kept { .. })) => return ruling.decision,
-            Ok(Ok(Spend::AlreadySpent)) => ruling.refused(Reason::Spent),
-            Ok(Err(error)) => {
-                tracing::error!(door = %self.door, %error, "cannot keep the use of a pass");
-                ruling.refused(Reason::Fault)
-            }
-            Err(_) => ruling.refused(Reason::Fault),
-        };
-        // The journal says admitted; it must also say that nothing came of it. It stays shut either way.
-        let _ = self.journal(&refusal).await;
-        refusal.decision
+        for (what, uses_max) in earlier.into_iter().chain(ruling.to_spend()) {
+            let reason = match tokio::time::timeout(STORE_TIMEOUT, self.spent.spend(what, uses_max)).await {
+                Ok(Ok(Spend::Kept { .. })) => continue,
+                Ok(Ok(Spend::AlreadySpent)) => Reason::Spent,
+                Ok(Err(error)) => {
+                    tracing::error!(door = %self.door, %error, "cannot keep the use of a pass");
+                    Reason::Fault
+                }
+                Err(_) => Reason::Fault,
+            };
+            // The journal says admitted; it must also say that nothing came of it. It stays shut either way.
+            let refusal = ruling.refused(reason);
+            let _ = self.journal(&refusal).await;
+            return refusal.decision;
+        }
+        ruling.decision
     }
 
     /// What the rules say. A reader that is locked out is not even looked at.
@@ -102,11 +106,11 @@ impl Settling {
             presented: credential.at,
             decided: now,
         };
-        Ruling { decision, pass: None }
+        Ruling::from(decision)
     }
 
     /// What becomes of it, given where everybody is and what stands open.
-    fn ask_premises(&self, credential: &Credential, mut ruling: Ruling) -> (Ruling, Option<GrantId>, Vec<Effect>) {
+    fn ask_premises(&self, credential: &Credential, mut ruling: Ruling) -> (Ruling, Option<Grant>, Vec<Effect>) {
         ruling.decision.note.clone_from(&self.note);
         let Some(kind) = CredentialKind::of(&credential.key) else { return (ruling, None, Vec::new()) };
         let decision = &ruling.decision;
@@ -119,14 +123,15 @@ impl Settling {
             presented: Kinds::default().with(kind),
             rules,
             completing: Kinds::default(),
-            is_guess: kind == CredentialKind::Pin && decision.reason == Reason::UnknownCredential,
-            is_duress: false,
+            is_guess: ruling.guess && kind == CredentialKind::Pin,
+            is_duress: ruling.duress,
+            to_spend: ruling.would_spend(),
         };
         let (result, effects) = self.premises.ask(&asked, self.clock.now());
         match result {
             Ok(grant) => {
-                ruling.decision.with = grant.with;
-                (ruling, Some(grant.id), effects)
+                ruling.decision.with.clone_from(&grant.with);
+                (ruling, Some(grant), effects)
             }
             Err(reason) if rules == Err(reason) => (ruling, None, effects),
             Err(reason) => (ruling.refused(reason), None, effects),
@@ -198,7 +203,7 @@ pub fn journal_entry(door: &Name, ruling: &Ruling) -> Entry {
         entry = entry.with("with", other);
     }
     if let Some(pass) = &ruling.pass {
-        entry = entry.with("pass", format_args!("{}/{}", pass.key, pass.id));
+        entry = entry.with("pass", format_args!("{}/{}", pass.key, pass.id()));
     }
     entry
 }

@@ -8,12 +8,13 @@ use super::kept::{Failing, Kept};
 use super::layout::{AreaPlan, DoorPlan, Passback};
 use super::{DoorNow, Effect, GRANT_MAX, Premises};
 use crate::rule::{CredentialKind, Kinds};
+use crate::spent::Spending;
 
 /// Most persons that wait at one door for one another.
 pub const PARTY_MAX: usize = 16;
 
 /// What was presented at a door, and what the rules said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// The door.
     pub door: &'a Name,
@@ -33,6 +34,8 @@ pub struct Asked<'a> {
     pub is_guess: bool,
     /// Whether the person is made to do this.
     pub is_duress: bool,
+    /// The use that an admission must spend: kept until then, if something more is awaited first.
+    pub to_spend: Option<(Spending, u32)>,
 }
 
 /// Counts grants.
@@ -46,6 +49,8 @@ pub struct Grant {
     pub id: GrantId,
     /// Who else goes in by it: the first of two persons, a visitor with their escort.
     pub with: Vec<Name>,
+    /// The uses of what was presented earlier and waited: to be spent durably before anything opens, beside the last one.
+    pub to_spend: Vec<(Spending, u32)>,
 }
 
 /// A grant until the lock moves.
@@ -60,8 +65,27 @@ pub(super) struct Given {
 /// Who or what is awaited at a door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
-    Second { person: Name, kinds: Kinds, until: MonoTime },
-    Party { persons: Vec<Name>, is_leaving: bool, until: MonoTime },
+    Second { person: Name, kinds: Kinds, to_spend: Vec<(Spending, u32)>, until: MonoTime },
+    Party { members: Vec<Member>, is_leaving: bool, until: MonoTime },
+}
+
+/// One of those who wait for one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    person: Name,
+    to_spend: Vec<(Spending, u32)>,
+}
+
+impl Member {
+    /// What was shown twice is spent once.
+    fn also_spends(&mut self, earlier: Vec<(Spending, u32)>) {
+        for spending in earlier {
+            let is_known = self.to_spend.iter().any(|(known, _)| known.what == spending.0.what);
+            if !is_known && self.to_spend.len() < PARTY_MAX {
+                self.to_spend.push(spending);
+            }
+        }
+    }
 }
 
 impl Waiting {
@@ -88,7 +112,7 @@ impl Premises {
     /// same person presents next.
     pub fn first_factor(&self, door: &Name, now: Stamp) -> Option<(&Name, Kinds)> {
         match self.doors.get(door)?.waiting.as_ref()? {
-            Waiting::Second { person, kinds, until } if *until > now.mono => Some((person, *kinds)),
+            Waiting::Second { person, kinds, until, .. } if *until > now.mono => Some((person, *kinds)),
             _ => None,
         }
     }
@@ -132,28 +156,27 @@ impl Premises {
             return Err(Reason::Interlocked);
         }
         let Some(entry) = self.doors.get_mut(asked.door) else { return Err(Reason::NoDoor) };
-        let party = match entry.waiting.take() {
-            Some(Waiting::Party { persons, is_leaving: leaving, until })
-                if leaving == is_leaving && until > now.mono =>
-            {
-                persons
-            }
-            _ => Vec::new(),
-        };
+        let waited = entry.waiting.take().filter(|waiting| waiting.until() > now.mono);
         let Some(person) = asked.person.filter(|_| !is_manual) else {
             return Ok(self.give(asked.door, Vec::new(), is_leaving, now));
         };
-        let mut party: Vec<Name> = party.into_iter().filter(|waiting| waiting != person).collect();
+        let mut own = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
+        let mut party = Vec::new();
+        match waited {
+            Some(Waiting::Party { members, is_leaving: leaving, .. }) if leaving == is_leaving => party = members,
+            // Their first credential counts with this one, so its use is spent with it.
+            Some(Waiting::Second { person: first, to_spend, .. }) if first == *person => own.also_spends(to_spend),
+            _ => {}
+        }
+        party.retain(|member| member.person != *person);
         let soft = self.check_passback(asked.door, person, is_leaving, now)?;
-        party.push(person.clone());
-        match self.check_party(asked.door, &party, is_leaving, now) {
-            Ok(()) => {}
-            Err(reason) => {
-                if reason.is_waiting() && party.len() < PARTY_MAX {
-                    self.wait_for_party(asked.door, party, is_leaving, now);
-                }
-                return Err(reason);
+        party.push(own);
+        let persons: Vec<Name> = party.iter().map(|member| member.person.clone()).collect();
+        if let Err(reason) = self.check_party(asked.door, &persons, is_leaving, now) {
+            if reason.is_waiting() && party.len() < PARTY_MAX {
+                self.wait_for_party(asked.door, party, is_leaving, now);
             }
+            return Err(reason);
         }
         if soft {
             self.end_quietly(asked.door, AlarmKind::PassedBack);
@@ -161,8 +184,12 @@ impl Premises {
             self.end_quietly(asked.door, AlarmKind::PassedBack);
         }
         self.note_first_card(asked.door, person, now);
-        let with = party.iter().filter(|other| *other != person).cloned().collect();
-        Ok(Grant { with, ..self.give(asked.door, party, is_leaving, now) })
+        let with = persons.iter().filter(|other| *other != person).cloned().collect();
+        let earlier = party.into_iter().flat_map(|member| member.to_spend);
+        // What was presented last, the caller spends as always.
+        let to_spend = earlier.filter(|spending| Some(spending) != asked.to_spend.as_ref()).collect();
+        let grant = self.give(asked.door, persons, is_leaving, now);
+        Ok(Grant { with, to_spend, ..grant })
     }
 
     fn refused(&mut self, asked: &Asked<'_>, reason: Reason, now: Stamp, effects: &mut Vec<Effect>) -> Reason {
@@ -188,7 +215,14 @@ impl Premises {
         match asked.person {
             Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::default() => {
                 let until = now.mono + plan.await_for;
-                entry.waiting = Some(Waiting::Second { person: person.clone(), kinds: asked.presented, until });
+                let mut member = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
+                if let Some(Waiting::Second { person: first, to_spend: earlier, .. }) = entry.waiting.take()
+                    && first == *person
+                {
+                    member.also_spends(earlier);
+                }
+                let Member { person, to_spend } = member;
+                entry.waiting = Some(Waiting::Second { person, kinds: asked.presented, to_spend, until });
                 Reason::AwaitsSecond
             }
             _ => reason,
@@ -285,10 +319,10 @@ impl Premises {
         self.presence.of(person, plan.forget_after, now.wall) == Some(Some(area))
     }
 
-    fn wait_for_party(&mut self, door: &Name, persons: Vec<Name>, is_leaving: bool, now: Stamp) {
+    fn wait_for_party(&mut self, door: &Name, members: Vec<Member>, is_leaving: bool, now: Stamp) {
         let until = now.mono + self.plan.door(door).await_for;
         if let Some(entry) = self.doors.get_mut(door) {
-            entry.waiting = Some(Waiting::Party { persons, is_leaving, until });
+            entry.waiting = Some(Waiting::Party { members, is_leaving, until });
         }
     }
 
@@ -317,7 +351,7 @@ impl Premises {
             }
             entry.given.push(Given { id, persons, is_leaving, until: now.mono + GRANT_MAX });
         }
-        Grant { id, with: Vec::new() }
+        Grant { id, with: Vec::new(), to_spend: Vec::new() }
     }
 
     /// Those of `given` are on the other side now.

@@ -139,6 +139,7 @@ pub(crate) fn card<'a>(door: &'a Name, source: &'a Name) -> Asked<'a> {
         completing: Kinds::default(),
         is_guess: false,
         is_duress: false,
+        to_spend: None,
     }
 }
 

@@ -69,7 +69,7 @@ pub async fn demo(options: Demo) -> anyhow::Result<ExitCode> {
     let document = document()?;
     site::write(&folder.path().join(site::SITE_FILE), &document)?;
     // The passes in the clip are signed with a key that everybody knows, so only the demo believes them.
-    let passes = PassVerifier::default().with(PassKey::insecure_demo().public());
+    let passes = PassVerifier::new(document.site.clone()).with(PassKey::insecure_demo().public());
     let parts = Parts::open(folder.path(), options.models.as_deref(), store, passes).await?;
     let wiring = Wiring::start(parts, &document).await?;
     let code = if options.check {
