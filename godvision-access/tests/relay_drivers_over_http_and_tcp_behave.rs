@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use godvision_access::relay::endpoint::DeviceOptions;
 use godvision_access::relay::fake::{self, Fake};
-use godvision_access::relay::peer::DeviceOptions;
 use godvision_access::relay::{
     RelayRegistry, fake_dingtian, fake_kmtronic, fake_laurent, fake_plain, fake_shelly1, fake_sonoff, fake_sr201,
     fake_tasmota,

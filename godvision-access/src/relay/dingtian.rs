@@ -26,8 +26,8 @@ use godvision_core::driver::relay::{
 };
 
 use super::address::RelayAddress;
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, exchange};
-use super::peer::{DeviceOptions, Peer};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -55,7 +55,7 @@ pub const UNIT: Duration = Duration::from_millis(100);
 
 /// A Dingtian board.
 pub struct Dingtian {
-    peer: Peer,
+    endpoint: Endpoint,
     /// `pwd=...&`.
     password: Secret,
     unit: Duration,
@@ -73,7 +73,7 @@ impl Dingtian {
         super::address::percent_encode(options.password.as_ref().map_or("0", Secret::expose), &mut password);
         password.push('&');
         Self {
-            peer: options.peer(),
+            endpoint: options.endpoint(),
             password: Secret::new(password),
             unit,
             capabilities: options.capabilities("dingtian", pulse),
@@ -90,7 +90,7 @@ impl Dingtian {
     }
 
     async fn get(&self, target: Secret) -> Result<bytes::Bytes, RelayError> {
-        exchange(&self.peer, &HttpRequest::get(target)).await?.accepted(&self.peer)
+        exchange(&self.endpoint, &HttpRequest::get(target)).await?.accepted(&self.endpoint)
     }
 
     async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
@@ -99,7 +99,7 @@ impl Dingtian {
     }
 
     async fn move_to(&self, channel: u8, contact: Contact, units: u128) -> Result<(), RelayError> {
-        let _turn = self.peer.turn().await?;
+        let _turn = self.endpoint.turn().await?;
         let (on, kind) = (u8::from(contact == Contact::On), u8::from(units > 0));
         let target = Secret::new(format!(
             "/relay_cgi.cgi?type={kind}&relay={channel}&on={on}&time={units}&{}",
@@ -107,16 +107,18 @@ impl Dingtian {
         ));
         let body = self.get(target).await?;
         self.understood(parse_answer(&body, channel, contact))?;
-        match self.read(channel).await.map_err(|error| self.peer.unconfirmed(error))? {
+        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
-            _ => Err(self.peer.rejected("the relay did not move")),
+            _ => Err(self.endpoint.rejected("the relay did not move")),
         }
     }
 
     fn understood<T>(&self, read: Result<T, Misread>) -> Result<T, RelayError> {
         read.map_err(|misread| match misread {
-            Misread::Refused(code) => self.peer.rejected(format_args!("result {code}: is the relay password right?")),
-            Misread::Damaged(detail) => self.peer.bad_reply(detail),
+            Misread::Refused(code) => {
+                self.endpoint.rejected(format_args!("result {code}: is the relay password right?"))
+            }
+            Misread::Damaged(detail) => self.endpoint.bad_reply(detail),
         })
     }
 }
@@ -197,7 +199,7 @@ impl Relay for Dingtian {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.read(channel).await
         })
     }
@@ -206,7 +208,7 @@ impl Relay for Dingtian {
 /// The address alone.
 impl fmt::Debug for Dingtian {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dingtian at {}", self.peer.address())
+        write!(f, "dingtian at {}", self.endpoint.address())
     }
 }
 

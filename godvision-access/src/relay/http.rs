@@ -18,7 +18,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, WWW_AUTHENTIC
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::peer::Peer;
+use super::endpoint::Endpoint;
 
 /// Most bytes of a reply that are read.
 pub const REPLY_BYTES_MAX: usize = 16 << 10;
@@ -72,12 +72,12 @@ impl HttpReply {
     /// # Errors
     /// [`RelayError::AuthFailed`] for 401, [`RelayError::Rejected`] for a redirect and any other 4xx,
     /// [`RelayError::BadReply`] for everything else: after a 5xx the command may have been carried out.
-    pub fn accepted(self, peer: &Peer) -> Result<Bytes, RelayError> {
+    pub fn accepted(self, endpoint: &Endpoint) -> Result<Bytes, RelayError> {
         match self.status {
             200 => Ok(self.body),
-            401 => Err(peer.auth_failed()),
-            status @ 300..=499 => Err(peer.rejected(format_args!("HTTP status {status}"))),
-            status => Err(peer.bad_reply(format_args!("HTTP status {status}"))),
+            401 => Err(endpoint.auth_failed()),
+            status @ 300..=499 => Err(endpoint.rejected(format_args!("HTTP status {status}"))),
+            status => Err(endpoint.bad_reply(format_args!("HTTP status {status}"))),
         }
     }
 }
@@ -92,18 +92,20 @@ pub fn basic(user: &str, password: &Secret) -> Secret {
 ///
 /// # Errors
 /// [`RelayError::Unreachable`] if nothing was sent; [`RelayError::Timeout`], [`RelayError::BadReply`].
-pub async fn exchange(peer: &Peer, request: &HttpRequest) -> Result<HttpReply, RelayError> {
-    let stream = peer.connect().await?;
+pub async fn exchange(endpoint: &Endpoint, request: &HttpRequest) -> Result<HttpReply, RelayError> {
+    let stream = endpoint.connect().await?;
     // From here on the command may have reached the device: only a timeout or a bad reply may be reported.
-    peer.within(async { HttpLink::new(peer, stream).await?.send(request).await }).await
+    endpoint.within(async { HttpLink::new(endpoint, stream).await?.send(request).await }).await
 }
+
+type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
 /// A connection that carries one exchange after another.
 pub struct HttpLink<'a> {
-    peer: &'a Peer,
+    endpoint: &'a Endpoint,
     sender: http1::SendRequest<Full<Bytes>>,
     /// It does the reading and writing. `None` once it has ended.
-    connection: Option<Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>>,
+    connection: Option<Pin<Box<Connection>>>,
 }
 
 impl<'a> HttpLink<'a> {
@@ -111,10 +113,10 @@ impl<'a> HttpLink<'a> {
     ///
     /// # Errors
     /// [`RelayError::BadReply`].
-    pub async fn new(peer: &'a Peer, stream: TcpStream) -> Result<Self, RelayError> {
+    pub async fn new(endpoint: &'a Endpoint, stream: TcpStream) -> Result<Self, RelayError> {
         let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| peer.bad_reply(error))?;
-        Ok(Self { peer, sender, connection: Some(Box::pin(connection)) })
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| endpoint.bad_reply(error))?;
+        Ok(Self { endpoint, sender, connection: Some(Box::pin(connection)) })
     }
 
     /// One exchange.
@@ -122,8 +124,8 @@ impl<'a> HttpLink<'a> {
     /// # Errors
     /// [`RelayError::BadReply`]; [`RelayError::Rejected`] if the request cannot be written at all.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<HttpReply, RelayError> {
-        let Self { peer, sender, connection } = self;
-        let exchange = exchange_on(peer, sender, request);
+        let Self { endpoint, sender, connection } = self;
+        let exchange = exchange_on(endpoint, sender, request);
         let Some(running) = connection else { return exchange.await };
         tokio::pin!(exchange);
         let ended = tokio::select! {
@@ -135,20 +137,20 @@ impl<'a> HttpLink<'a> {
         match ended {
             // The connection may close after its last reply, before the exchange was looked at.
             Ok(()) => exchange.await,
-            Err(error) => Err(peer.bad_reply(error)),
+            Err(error) => Err(endpoint.bad_reply(error)),
         }
     }
 }
 
 async fn exchange_on(
-    peer: &Peer,
+    endpoint: &Endpoint,
     sender: &mut http1::SendRequest<Full<Bytes>>,
     request: &HttpRequest,
 ) -> Result<HttpReply, RelayError> {
     let mut head = hyper::Request::builder()
         .method(request.method)
         .uri(request.target.expose())
-        .header(HOST, peer.address())
+        .header(HOST, endpoint.address())
         .header(CONNECTION, "keep-alive");
     if let Some(authorization) = &request.authorization {
         head = head.header(AUTHORIZATION, authorization.expose());
@@ -157,11 +159,11 @@ async fn exchange_on(
         head = head.header(CONTENT_TYPE, "application/json");
     }
     let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
-    let request = head.body(body).map_err(|_| peer.rejected("the address cannot stand in a request"))?;
-    sender.ready().await.map_err(|error| peer.bad_reply(error))?;
-    let response = sender.send_request(request).await.map_err(|error| peer.bad_reply(error))?;
+    let request = head.body(body).map_err(|_| endpoint.rejected("the address cannot stand in a request"))?;
+    sender.ready().await.map_err(|error| endpoint.bad_reply(error))?;
+    let response = sender.send_request(request).await.map_err(|error| endpoint.bad_reply(error))?;
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(|error| peer.bad_reply(error))?;
+    let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(|error| endpoint.bad_reply(error))?;
     let challenge = head.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(HttpReply { status: head.status.as_u16(), challenge, body: body.to_bytes() })
 }
@@ -177,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_status_says_whether_the_command_may_have_been_carried_out() {
-        let peer = Peer::new("relay:80", super::super::peer::TIMEOUT);
-        let reply = |status| HttpReply { status, challenge: None, body: Bytes::new() }.accepted(&peer);
+        let endpoint = Endpoint::new("relay:80", super::super::endpoint::TIMEOUT);
+        let reply = |status| HttpReply { status, challenge: None, body: Bytes::new() }.accepted(&endpoint);
         assert!(reply(200).is_ok());
         assert!(matches!(reply(401), Err(RelayError::AuthFailed { .. })));
         for status in [301, 302, 400, 403, 404] {

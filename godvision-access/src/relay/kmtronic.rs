@@ -23,8 +23,8 @@ use godvision_core::driver::relay::{
 };
 
 use super::address::RelayAddress;
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, basic, exchange};
-use super::peer::{DeviceOptions, Peer};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -57,7 +57,7 @@ pub const PAUSE: Duration = Duration::from_millis(300);
 
 /// A KMTronic board.
 pub struct Kmtronic {
-    peer: Peer,
+    endpoint: Endpoint,
     authorization: Option<Secret>,
     capabilities: Capabilities,
 }
@@ -66,7 +66,7 @@ impl Kmtronic {
     /// A driver; nothing is sent yet. `pause` is [`PAUSE`] unless the board is known to be quicker.
     pub fn new(options: DeviceOptions, pause: Duration) -> Self {
         Self {
-            peer: options.peer().with_pause(pause),
+            endpoint: options.endpoint().with_pause(pause),
             authorization: options.password.as_ref().map(|password| basic(&options.user, password)),
             capabilities: options.capabilities("kmtronic", PulseTiming::Host),
         }
@@ -83,21 +83,21 @@ impl Kmtronic {
 
     async fn get(&self, target: String) -> Result<bytes::Bytes, RelayError> {
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        exchange(&self.peer, &request).await?.accepted(&self.peer)
+        exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)
     }
 
     async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
         let body = self.get("/status.xml".to_owned()).await?;
-        parse_status(&body, channel).map_err(|detail| self.peer.bad_reply(detail))
+        parse_status(&body, channel).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     async fn switch(&self, channel: u8, contact: Contact) -> Result<(), RelayError> {
-        let turn = self.peer.turn().await?;
+        let turn = self.endpoint.turn().await?;
         self.get(format!("/FF{:02}{:02}", channel + 1, u8::from(contact == Contact::On))).await?;
         turn.rest().await;
-        match self.read(channel).await.map_err(|error| self.peer.unconfirmed(error))? {
+        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
-            _ => Err(self.peer.rejected("the relay did not move")),
+            _ => Err(self.endpoint.rejected("the relay did not move")),
         }
     }
 }
@@ -143,7 +143,7 @@ impl Relay for Kmtronic {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.read(channel).await
         })
     }
@@ -152,6 +152,6 @@ impl Relay for Kmtronic {
 /// The address alone.
 impl fmt::Debug for Kmtronic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "kmtronic at {}", self.peer.address())
+        write!(f, "kmtronic at {}", self.endpoint.address())
     }
 }

@@ -21,13 +21,12 @@ use std::time::Duration;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use tokio::net::TcpStream;
 
 use super::address::RelayAddress;
-use super::checked_input;
-use super::peer::{DeviceOptions, Peer};
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -63,7 +62,7 @@ const PULSE: PulseTiming =
 
 /// A board of KernelChip.
 pub struct Laurent {
-    peer: Peer,
+    endpoint: Endpoint,
     password: Option<Secret>,
     capabilities: Capabilities,
 }
@@ -72,7 +71,11 @@ impl Laurent {
     /// A driver; nothing is sent yet. `timing` is [`PulseTiming::Host`], or anything else for the board's own timer.
     pub fn new(options: DeviceOptions, timing: PulseTiming) -> Self {
         let pulse = if timing == PulseTiming::Host { PulseTiming::Host } else { PULSE };
-        Self { peer: options.peer(), capabilities: options.capabilities("laurent", pulse), password: options.password }
+        Self {
+            endpoint: options.endpoint(),
+            capabilities: options.capabilities("laurent", pulse),
+            password: options.password,
+        }
     }
 
     /// From `laurent://[:password@]host[:port]/[?channels=N][&inputs=N][&pulse=host|device][&timeout_ms=N]`.
@@ -91,8 +94,8 @@ impl Laurent {
 
     /// Connects and gives the password, if there is one.
     async fn connect(&self) -> Result<Talk<'_>, RelayError> {
-        let stream = self.peer.connect().await?;
-        Ok(Talk { peer: &self.peer, stream, received: Vec::new() })
+        let stream = self.endpoint.connect().await?;
+        Ok(Talk { endpoint: &self.endpoint, stream, received: Vec::new() })
     }
 
     async fn sign_in(&self, talk: &mut Talk<'_>) -> Result<(), RelayError> {
@@ -100,28 +103,28 @@ impl Laurent {
         let command = Secret::new(format!("PSW,SET,{}", password.expose()));
         match talk.ask(command.expose(), "PSW").await?.as_str() {
             "SET,OK" => Ok(()),
-            _ => Err(self.peer.auth_failed()),
+            _ => Err(self.endpoint.auth_failed()),
         }
     }
 
     /// The value of `number` in an answer `number,value`.
     fn contact(&self, answer: &str, number: u8) -> Result<Contact, RelayError> {
-        parse_value(answer, number).map_err(|detail| self.peer.bad_reply(detail))
+        parse_value(answer, number).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     async fn read(&self, word: &str, number: u8) -> Result<Contact, RelayError> {
-        let _turn = self.peer.turn().await?;
+        let _turn = self.endpoint.turn().await?;
         let mut talk = self.connect().await?;
         let work = async {
             self.sign_in(&mut talk).await?;
             self.contact(&talk.ask(&format!("{word},{number}"), word).await?, number)
         };
-        self.peer.within(work).await
+        self.endpoint.within(work).await
     }
 
     /// Brings relay `number` to `contact`, off again after `seconds`.
     async fn move_to(&self, number: u8, contact: Contact, seconds: Option<u64>) -> Result<(), RelayError> {
-        let _turn = self.peer.turn().await?;
+        let _turn = self.endpoint.turn().await?;
         let mut talk = self.connect().await?;
         let work = async {
             self.sign_in(&mut talk).await?;
@@ -138,23 +141,23 @@ impl Laurent {
             if self.contact(&talk.ask(&read, "RDR").await?, number)? == contact {
                 Ok(())
             } else {
-                Err(self.peer.rejected("it answered that the relay did not move"))
+                Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        self.peer.within(work).await
+        self.endpoint.within(work).await
     }
 
     async fn switch(&self, talk: &mut Talk<'_>, command: &str) -> Result<(), RelayError> {
         match talk.ask(command, "REL").await?.as_str() {
             "OK" => Ok(()),
-            other => Err(self.peer.rejected(format_args!("#REL,{other}"))),
+            other => Err(self.endpoint.rejected(format_args!("#REL,{other}"))),
         }
     }
 }
 
 /// A connection, and what has arrived on it.
 struct Talk<'a> {
-    peer: &'a Peer,
+    endpoint: &'a Endpoint,
     stream: TcpStream,
     received: Vec<u8>,
 }
@@ -163,24 +166,24 @@ impl Talk<'_> {
     /// Sends `$KE,command` and returns what stands behind `#word,` in its answer.
     async fn ask(&mut self, command: &str, word: &str) -> Result<String, RelayError> {
         let line = Secret::new(format!("$KE,{command}\r\n"));
-        self.peer.send(&mut self.stream, line.expose().as_bytes()).await?;
+        self.endpoint.send(&mut self.stream, line.expose().as_bytes()).await?;
         for _ in 0..LINES_MAX {
             let end = loop {
                 match self.received.iter().position(|byte| *byte == b'\n') {
                     Some(end) => break end,
-                    None => self.peer.receive(&mut self.stream, &mut self.received, BYTES_MAX).await?,
+                    None => self.endpoint.receive(&mut self.stream, &mut self.received, BYTES_MAX).await?,
                 }
             };
             let line: Vec<u8> = self.received.drain(..=end).collect();
             match Line::parse(&line, word) {
                 Ok(Line::Answer(rest)) => return Ok(rest),
                 Ok(Line::Own) => {}
-                Ok(Line::Refused) => return Err(self.peer.rejected("#ERR")),
-                Ok(Line::PasswordNeeded) => return Err(self.peer.auth_failed()),
-                Err(detail) => return Err(self.peer.bad_reply(detail)),
+                Ok(Line::Refused) => return Err(self.endpoint.rejected("#ERR")),
+                Ok(Line::PasswordNeeded) => return Err(self.endpoint.auth_failed()),
+                Err(detail) => return Err(self.endpoint.bad_reply(detail)),
             }
         }
-        Err(self.peer.bad_reply("it talks, but does not answer"))
+        Err(self.endpoint.bad_reply("it talks, but does not answer"))
     }
 }
 
@@ -251,7 +254,8 @@ impl Relay for Laurent {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
-            let seconds = (self.capabilities.pulse != PulseTiming::Host).then(|| duration.as_secs());
+            let is_timed = matches!(self.capabilities.pulse, PulseTiming::Device { .. });
+            let seconds = is_timed.then_some(duration.as_secs());
             self.move_to(channel + 1, Contact::On, seconds).await
         })
     }
@@ -281,6 +285,6 @@ impl Relay for Laurent {
 /// The address alone.
 impl fmt::Debug for Laurent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "laurent at {}", self.peer.address())
+        write!(f, "laurent at {}", self.endpoint.address())
     }
 }

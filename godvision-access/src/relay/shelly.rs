@@ -22,17 +22,16 @@ use std::time::Duration;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::address::RelayAddress;
-use super::checked_input;
 use super::digest::{self, Challenge};
+use super::endpoint::Endpoint;
+pub use super::endpoint::TIMEOUT;
 use super::http::{HttpLink, HttpReply, HttpRequest};
-use super::peer::Peer;
-pub use super::peer::TIMEOUT;
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -86,7 +85,7 @@ impl ShellyOptions {
 
 /// A Shelly device of the second or a later generation.
 pub struct Shelly {
-    peer: Peer,
+    endpoint: Endpoint,
     password: Option<Secret>,
     capabilities: Capabilities,
     session: Mutex<Session>,
@@ -104,7 +103,7 @@ impl Shelly {
     pub fn new(options: ShellyOptions) -> Self {
         let ShellyOptions { address, password, channels, inputs, timeout } = options;
         let capabilities = Capabilities { driver: "shelly-gen2", channels, pulse: PULSE, inputs };
-        Self { peer: Peer::new(address, timeout), password, capabilities, session: Mutex::default() }
+        Self { endpoint: Endpoint::new(address, timeout), password, capabilities, session: Mutex::default() }
     }
 
     /// From `shelly://[admin[:password]@]host[:port]/[?channels=N][&inputs=N][&timeout_ms=N]`.
@@ -131,13 +130,13 @@ impl Shelly {
 
     /// Calls a method within the time allowed and returns its `result`.
     async fn call(&self, method: &str, params: Value) -> Result<Value, RelayError> {
-        let stream = self.peer.connect().await?;
+        let stream = self.endpoint.connect().await?;
         // From here on the command may have reached the device: only a timeout or a bad reply may be reported.
-        self.peer.within(self.converse(stream, method, params)).await
+        self.endpoint.within(self.converse(stream, method, params)).await
     }
 
     async fn converse(&self, stream: TcpStream, method: &str, params: Value) -> Result<Value, RelayError> {
-        let mut link = HttpLink::new(&self.peer, stream).await?;
+        let mut link = HttpLink::new(&self.endpoint, stream).await?;
         let number = {
             let mut session = self.session();
             session.command = session.command.wrapping_add(1);
@@ -147,11 +146,11 @@ impl Shelly {
         let request = HttpRequest::post(PATH, body.to_string());
         let mut reply = link.send(&request.clone().authorized(self.answer(None)?)).await?;
         if reply.status == 401 {
-            let header = reply.challenge.ok_or_else(|| self.peer.bad_reply("401 without a challenge"))?;
-            let challenge = Challenge::parse(&header).map_err(|error| self.peer.bad_reply(error))?;
+            let header = reply.challenge.ok_or_else(|| self.endpoint.bad_reply("401 without a challenge"))?;
+            let challenge = Challenge::parse(&header).map_err(|error| self.endpoint.bad_reply(error))?;
             let answer = self.answer(Some(challenge))?;
             if answer.is_none() {
-                return Err(self.peer.auth_failed());
+                return Err(self.endpoint.auth_failed());
             }
             // The nonce of the first try may have run out; with a fresh one, a second 401 means the password.
             reply = link.send(&request.authorized(answer)).await?;
@@ -164,7 +163,7 @@ impl Shelly {
     fn answer(&self, fresh: Option<Challenge>) -> Result<Option<Secret>, RelayError> {
         let Some(password) = &self.password else { return Ok(None) };
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| self.peer.unreachable(error))?;
+        getrandom::fill(&mut random).map_err(|error| self.endpoint.unreachable(error))?;
         let client_nonce = random.iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"));
         let mut session = self.session();
         if let Some(challenge) = fresh {
@@ -181,21 +180,23 @@ impl Shelly {
         match reply.status {
             401 => {
                 self.session().challenge = None;
-                return Err(self.peer.auth_failed());
+                return Err(self.endpoint.auth_failed());
             }
-            404 => return Err(self.peer.rejected("it has no /rpc: not a Shelly of the second generation or later")),
+            404 => {
+                return Err(self.endpoint.rejected("it has no /rpc: not a Shelly of the second generation or later"));
+            }
             _ => {}
         }
-        match RpcReply::parse(&reply.accepted(&self.peer)?) {
+        match RpcReply::parse(&reply.accepted(&self.endpoint)?) {
             Ok(RpcReply { id, .. }) if id != u64::from(number) => {
-                Err(self.peer.bad_reply("it answers another command"))
+                Err(self.endpoint.bad_reply("it answers another command"))
             }
             Ok(RpcReply { outcome: Ok(result), .. }) => Ok(result),
-            Ok(RpcReply { outcome: Err((401, _)), .. }) => Err(self.peer.auth_failed()),
+            Ok(RpcReply { outcome: Err((401, _)), .. }) => Err(self.endpoint.auth_failed()),
             Ok(RpcReply { outcome: Err((code, message)), .. }) => {
-                Err(self.peer.rejected(format_args!("{message} ({code})")))
+                Err(self.endpoint.rejected(format_args!("{message} ({code})")))
             }
-            Err(detail) => Err(self.peer.bad_reply(detail)),
+            Err(detail) => Err(self.endpoint.bad_reply(detail)),
         }
     }
 
@@ -203,14 +204,14 @@ impl Shelly {
     async fn read(&self, method: &str, id: u8, key: &str) -> Result<Contact, RelayError> {
         let result = self.call(method, json!({"id": id})).await?;
         if result.get("id").and_then(Value::as_u64) != Some(u64::from(id)) {
-            return Err(self.peer.bad_reply("it answers about another channel"));
+            return Err(self.endpoint.bad_reply("it answers about another channel"));
         }
         match result.get(key) {
             Some(Value::Bool(true)) => Ok(Contact::On),
             Some(Value::Bool(false)) => Ok(Contact::Off),
             // An input of type `button` has a state of null.
-            Some(Value::Null) => Err(self.peer.rejected("it has no state: set the input's type to switch")),
-            _ => Err(self.peer.bad_reply(format_args!("{key} is missing"))),
+            Some(Value::Null) => Err(self.endpoint.rejected("it has no state: set the input's type to switch")),
+            _ => Err(self.endpoint.bad_reply(format_args!("{key} is missing"))),
         }
     }
 
@@ -221,7 +222,7 @@ impl Shelly {
             .get("was_on")
             .and_then(Value::as_bool)
             .map(|_| ())
-            .ok_or_else(|| self.peer.bad_reply("was_on is missing"))
+            .ok_or_else(|| self.endpoint.bad_reply("was_on is missing"))
     }
 }
 
@@ -290,6 +291,6 @@ impl Relay for Shelly {
 /// The address alone.
 impl fmt::Debug for Shelly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shelly at {}", self.peer.address())
+        write!(f, "shelly at {}", self.endpoint.address())
     }
 }

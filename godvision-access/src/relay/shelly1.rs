@@ -20,14 +20,13 @@ use bytes::Bytes;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use serde_json::Value;
 
 use super::address::RelayAddress;
-use super::checked_input;
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, basic, exchange};
-use super::peer::{DeviceOptions, Peer};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -54,7 +53,7 @@ const PULSE: PulseTiming =
 
 /// A Shelly device of the first generation.
 pub struct Shelly1 {
-    peer: Peer,
+    endpoint: Endpoint,
     authorization: Option<Secret>,
     capabilities: Capabilities,
 }
@@ -63,7 +62,7 @@ impl Shelly1 {
     /// A driver; nothing is sent yet.
     pub fn new(options: DeviceOptions) -> Self {
         Self {
-            peer: options.peer(),
+            endpoint: options.endpoint(),
             authorization: options.password.as_ref().map(|password| basic(&options.user, password)),
             capabilities: options.capabilities("shelly-gen1", PULSE),
         }
@@ -78,13 +77,13 @@ impl Shelly1 {
     }
 
     async fn get(&self, target: String) -> Result<Bytes, RelayError> {
-        let _turn = self.peer.turn().await?;
+        let _turn = self.endpoint.turn().await?;
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        exchange(&self.peer, &request).await?.accepted(&self.peer)
+        exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)
     }
 
     async fn relay(&self, target: String) -> Result<RelayState, RelayError> {
-        RelayState::parse(&self.get(target).await?).map_err(|detail| self.peer.bad_reply(detail))
+        RelayState::parse(&self.get(target).await?).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 }
 
@@ -136,9 +135,9 @@ impl Relay for Shelly1 {
             match self.relay(format!("/relay/{channel}?turn=on&timer={seconds}")).await? {
                 RelayState { is_on: true, has_timer: true } => Ok(()),
                 RelayState { is_on: true, has_timer: false } => {
-                    Err(self.peer.bad_reply("it is on without a timer: the firmware is too old"))
+                    Err(self.endpoint.bad_reply("it is on without a timer: the firmware is too old"))
                 }
-                RelayState { is_on: false, .. } => Err(self.peer.rejected("it answered that the relay is off")),
+                RelayState { is_on: false, .. } => Err(self.endpoint.rejected("it answered that the relay is off")),
             }
         })
     }
@@ -149,9 +148,9 @@ impl Relay for Shelly1 {
             let on = contact == Contact::On;
             let state = self.relay(format!("/relay/{channel}?turn={}", if on { "on" } else { "off" })).await?;
             if state.is_on != on {
-                Err(self.peer.rejected("it answered that the relay did not move"))
+                Err(self.endpoint.rejected("it answered that the relay did not move"))
             } else if state.has_timer {
-                Err(self.peer.bad_reply("a timer still runs: auto_on or auto_off in its settings"))
+                Err(self.endpoint.bad_reply("a timer still runs: auto_on or auto_off in its settings"))
             } else {
                 Ok(())
             }
@@ -170,7 +169,7 @@ impl Relay for Shelly1 {
         Box::pin(async move {
             checked_input(&self.capabilities, input)?;
             let body = self.get("/status".to_owned()).await?;
-            parse_input(&body, input).map_err(|detail| self.peer.bad_reply(detail))
+            parse_input(&body, input).map_err(|detail| self.endpoint.bad_reply(detail))
         })
     }
 }
@@ -178,6 +177,6 @@ impl Relay for Shelly1 {
 /// The address alone.
 impl fmt::Debug for Shelly1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shelly gen1 at {}", self.peer.address())
+        write!(f, "shelly gen1 at {}", self.endpoint.address())
     }
 }

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use godvision_core::{Clock, MonoTime};
 
 use super::address::RelayAddress;
-use super::checked_input;
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 

@@ -26,8 +26,8 @@ use godvision_core::driver::relay::{
 use serde_json::{Value, json};
 
 use super::address::RelayAddress;
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, exchange};
-use super::peer::{DeviceOptions, Peer, Turn};
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -64,7 +64,7 @@ const PULSE: PulseTiming = PulseTiming::Device {
 
 /// A Sonoff device in DIY mode.
 pub struct Sonoff {
-    peer: Peer,
+    endpoint: Endpoint,
     device_id: String,
     capabilities: Capabilities,
 }
@@ -74,7 +74,7 @@ impl Sonoff {
     pub fn new(options: DeviceOptions, device_id: impl Into<String>, pause: Duration) -> Self {
         let options = DeviceOptions { channels: 1, inputs: 0, ..options };
         Self {
-            peer: options.peer().with_pause(pause),
+            endpoint: options.endpoint().with_pause(pause),
             device_id: device_id.into(),
             capabilities: options.capabilities("sonoff-diy", PULSE),
         }
@@ -91,19 +91,19 @@ impl Sonoff {
 
     async fn post(&self, path: &'static str, data: Value) -> Result<Option<Info>, RelayError> {
         let body = json!({"deviceid": self.device_id, "data": data}).to_string();
-        let reply = exchange(&self.peer, &HttpRequest::post(path, body)).await?.accepted(&self.peer)?;
+        let reply = exchange(&self.endpoint, &HttpRequest::post(path, body)).await?.accepted(&self.endpoint)?;
         match Info::parse(&reply) {
             Ok(Ok(info)) => Ok(info),
-            Ok(Err(401)) => Err(self.peer.rejected("it wants encryption: put it into DIY mode")),
-            Ok(Err(404)) => Err(self.peer.rejected("it has another device id")),
-            Ok(Err(code)) => Err(self.peer.rejected(format_args!("error {code}"))),
-            Err(detail) => Err(self.peer.bad_reply(detail)),
+            Ok(Err(401)) => Err(self.endpoint.rejected("it wants encryption: put it into DIY mode")),
+            Ok(Err(404)) => Err(self.endpoint.rejected("it has another device id")),
+            Ok(Err(code)) => Err(self.endpoint.rejected(format_args!("error {code}"))),
+            Err(detail) => Err(self.endpoint.bad_reply(detail)),
         }
     }
 
     async fn info(&self) -> Result<Info, RelayError> {
         let info = self.post("/zeroconf/info", json!({})).await?;
-        info.ok_or_else(|| self.peer.bad_reply("switch is missing"))
+        info.ok_or_else(|| self.endpoint.bad_reply("switch is missing"))
     }
 
     /// Switches, and reads back.
@@ -111,8 +111,8 @@ impl Sonoff {
         let state = if contact == Contact::On { "on" } else { "off" };
         self.post("/zeroconf/switch", json!({"switch": state})).await?;
         turn.rest().await;
-        let info = self.info().await.map_err(|error| self.peer.unconfirmed(error))?;
-        if info.contact == contact { Ok(info) } else { Err(self.peer.rejected("the relay did not move")) }
+        let info = self.info().await.map_err(|error| self.endpoint.unconfirmed(error))?;
+        if info.contact == contact { Ok(info) } else { Err(self.endpoint.rejected("the relay did not move")) }
     }
 }
 
@@ -164,14 +164,14 @@ impl Relay for Sonoff {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
             let width = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            let turn = self.peer.turn().await?;
+            let turn = self.endpoint.turn().await?;
             self.post("/zeroconf/pulse", json!({"pulse": "on", "pulseWidth": width})).await?;
             turn.rest().await;
             let info = self.switch(&turn, Contact::On).await?;
             if info.inching_ms == Some(width) {
                 Ok(())
             } else {
-                Err(self.peer.bad_reply("it is on, but will not go off when it was told"))
+                Err(self.endpoint.bad_reply("it is on, but will not go off when it was told"))
             }
         })
     }
@@ -179,7 +179,7 @@ impl Relay for Sonoff {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let turn = self.peer.turn().await?;
+            let turn = self.endpoint.turn().await?;
             if contact == Contact::On {
                 self.post("/zeroconf/pulse", json!({"pulse": "off"})).await?;
                 turn.rest().await;
@@ -191,7 +191,7 @@ impl Relay for Sonoff {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.info().await.map(|info| info.contact)
         })
     }
@@ -200,7 +200,7 @@ impl Relay for Sonoff {
 /// The address alone.
 impl fmt::Debug for Sonoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sonoff at {}", self.peer.address())
+        write!(f, "sonoff at {}", self.endpoint.address())
     }
 }
 

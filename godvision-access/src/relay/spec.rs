@@ -13,7 +13,7 @@
 //! }
 //! let filled_in = [("host", "192.168.1.20".into()), ("password", Secret::from("a/b c")), ("channels", "2".into())];
 //! let address = spec.address(filled_in)?;
-//! assert_eq!(address.to_url().expose(), "tasmota://:a%2Fb%20c@192.168.1.20/?channels=2");
+//! assert_eq!(address.to_url().expose(), "tasmota://:a%2Fb%20c@192.168.1.20?channels=2");
 //! assert_eq!(address.field("channels"), Some("2".into())); // and back, to fill the form in again
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -68,7 +68,7 @@ pub enum Verified {
 /// One part of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressField {
-    /// `host`, `port`, `user`, `password`, or the name of a value behind the `?`.
+    /// `host`, `port`, `user`, `password`, `path`, or the name of a value behind the `?`.
     pub key: &'static str,
     /// What may stand there.
     pub kind: FieldKind,
@@ -189,7 +189,7 @@ impl DriverSpec {
             Err(Error::BadRelayField { field, expected: expected.to_owned() })
         };
         let known = |key: &str| self.fields.iter().any(|field| field.key == key);
-        for key in ["host", "port", "user", "password"] {
+        for key in ["host", "port", "user", "password", "path"] {
             if !known(key) && address.field(key).is_some() {
                 return bad(key, "means nothing to this driver");
             }

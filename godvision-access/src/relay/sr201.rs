@@ -25,7 +25,7 @@ use godvision_core::driver::relay::{
 use tokio::net::TcpStream;
 
 use super::address::RelayAddress;
-use super::peer::{DeviceOptions, Peer};
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -53,7 +53,7 @@ const PULSE: PulseTiming =
 
 /// An SR-201 board.
 pub struct Sr201 {
-    peer: Peer,
+    endpoint: Endpoint,
     capabilities: Capabilities,
 }
 
@@ -61,7 +61,7 @@ impl Sr201 {
     /// A driver; nothing is sent yet. `timing` is [`PulseTiming::Host`], or anything else for the board's own timer.
     pub fn new(options: &DeviceOptions, timing: PulseTiming) -> Self {
         let pulse = if timing == PulseTiming::Host { PulseTiming::Host } else { PULSE };
-        Self { peer: options.peer(), capabilities: options.capabilities("sr201", pulse) }
+        Self { endpoint: options.endpoint(), capabilities: options.capabilities("sr201", pulse) }
     }
 
     /// From `sr201://host[:port]/[?channels=N][&pulse=device|host][&timeout_ms=N]`.
@@ -76,18 +76,18 @@ impl Sr201 {
 
     /// One command and its answer.
     async fn ask(&self, stream: &mut TcpStream, command: &str) -> Result<[Contact; STATES], RelayError> {
-        self.peer.send(stream, command.as_bytes()).await?;
+        self.endpoint.send(stream, command.as_bytes()).await?;
         let mut received = Vec::with_capacity(STATES);
         while received.len() < STATES {
-            self.peer.receive(stream, &mut received, STATES).await?;
+            self.endpoint.receive(stream, &mut received, STATES).await?;
         }
-        parse_states(&received).map_err(|detail| self.peer.bad_reply(detail))
+        parse_states(&received).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     /// Brings `channel` to `contact`, by `command`.
     async fn move_to(&self, channel: u8, contact: Contact, command: &str) -> Result<(), RelayError> {
-        let _turn = self.peer.turn().await?;
-        let mut stream = self.peer.connect().await?;
+        let _turn = self.endpoint.turn().await?;
+        let mut stream = self.endpoint.connect().await?;
         let talk = async {
             let at = |states: [Contact; STATES]| states.get(usize::from(channel)).copied();
             if contact == Contact::On && at(self.ask(&mut stream, "00").await?) == Some(Contact::On) {
@@ -96,10 +96,10 @@ impl Sr201 {
             if at(self.ask(&mut stream, command).await?) == Some(contact) {
                 Ok(())
             } else {
-                Err(self.peer.rejected("it answered that the relay did not move"))
+                Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        self.peer.within(talk).await
+        self.endpoint.within(talk).await
     }
 }
 
@@ -147,10 +147,13 @@ impl Relay for Sr201 {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
-            let mut stream = self.peer.connect().await?;
-            let states = self.peer.within(self.ask(&mut stream, "00")).await?;
-            states.get(usize::from(channel)).copied().ok_or_else(|| self.peer.bad_reply("it has eight relays at most"))
+            let _turn = self.endpoint.turn().await?;
+            let mut stream = self.endpoint.connect().await?;
+            let states = self.endpoint.within(self.ask(&mut stream, "00")).await?;
+            states
+                .get(usize::from(channel))
+                .copied()
+                .ok_or_else(|| self.endpoint.bad_reply("it has eight relays at most"))
         })
     }
 }
@@ -158,7 +161,7 @@ impl Relay for Sr201 {
 /// The address alone.
 impl fmt::Debug for Sr201 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sr-201 at {}", self.peer.address())
+        write!(f, "sr-201 at {}", self.endpoint.address())
     }
 }
 

@@ -24,14 +24,13 @@ use bytes::Bytes;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use serde_json::Value;
 
 use super::address::{RelayAddress, percent_encode};
-use super::checked_input;
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, exchange};
-use super::peer::{DeviceOptions, Peer};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -62,7 +61,7 @@ const PULSE: PulseTiming = PulseTiming::Device {
 
 /// A device with Tasmota.
 pub struct Tasmota {
-    peer: Peer,
+    endpoint: Endpoint,
     /// `user=...&password=...&`, or nothing.
     login: Secret,
     capabilities: Capabilities,
@@ -80,7 +79,7 @@ impl Tasmota {
             login.push('&');
         }
         Self {
-            peer: options.peer(),
+            endpoint: options.endpoint(),
             login: Secret::new(login),
             capabilities: options.capabilities("tasmota-http", PULSE),
         }
@@ -97,12 +96,12 @@ impl Tasmota {
     async fn command(&self, command: &str) -> Result<Bytes, RelayError> {
         let mut target = format!("/cm?{}cmnd=", self.login.expose());
         percent_encode(command, &mut target);
-        let reply = exchange(&self.peer, &HttpRequest::get(target)).await?.accepted(&self.peer)?;
+        let reply = exchange(&self.endpoint, &HttpRequest::get(target)).await?.accepted(&self.endpoint)?;
         match Answer::parse(&reply) {
-            Ok(Answer::Refused) => Err(self.peer.rejected("it knows no such command, or no such relay")),
-            Ok(Answer::WrongPassword) => Err(self.peer.auth_failed()),
+            Ok(Answer::Refused) => Err(self.endpoint.rejected("it knows no such command, or no such relay")),
+            Ok(Answer::WrongPassword) => Err(self.endpoint.auth_failed()),
             Ok(Answer::Values(_)) => Ok(reply),
-            Err(detail) => Err(self.peer.bad_reply(detail)),
+            Err(detail) => Err(self.endpoint.bad_reply(detail)),
         }
     }
 
@@ -110,7 +109,7 @@ impl Tasmota {
     async fn power(&self, channel: u8, state: &str) -> Result<Contact, RelayError> {
         let number = u16::from(channel) + 1;
         let reply = self.command(format!("Power{number}{state}").as_str()).await?;
-        parse_power(&reply, channel).map_err(|detail| self.peer.bad_reply(detail))
+        parse_power(&reply, channel).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     async fn set_pulse_time(&self, channel: u8, units: u16) -> Result<(), RelayError> {
@@ -118,8 +117,8 @@ impl Tasmota {
         let reply = self.command(format!("PulseTime{number} {units}").as_str()).await?;
         match parse_pulse_time(&reply, channel) {
             Ok(set) if set == u64::from(units) => Ok(()),
-            Ok(_) => Err(self.peer.rejected("it keeps another PulseTime than it was told")),
-            Err(detail) => Err(self.peer.bad_reply(detail)),
+            Ok(_) => Err(self.endpoint.rejected("it keeps another PulseTime than it was told")),
+            Err(detail) => Err(self.endpoint.bad_reply(detail)),
         }
     }
 
@@ -128,7 +127,7 @@ impl Tasmota {
         if self.power(channel, state).await? == contact {
             Ok(())
         } else {
-            Err(self.peer.rejected("it answered that the relay did not move"))
+            Err(self.endpoint.rejected("it answered that the relay did not move"))
         }
     }
 }
@@ -217,7 +216,7 @@ impl Relay for Tasmota {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let units = pulse_units(checked_pulse(&self.capabilities, channel, duration)?);
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.set_pulse_time(channel, units).await?;
             self.switch(channel, Contact::On).await
         })
@@ -226,7 +225,7 @@ impl Relay for Tasmota {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             if contact == Contact::On {
                 self.set_pulse_time(channel, 0).await?;
             }
@@ -237,7 +236,7 @@ impl Relay for Tasmota {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.power(channel, "").await
         })
     }
@@ -245,9 +244,9 @@ impl Relay for Tasmota {
     fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_input(&self.capabilities, input)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             let reply = self.command("Status 10").await?;
-            parse_switch(&reply, input).map_err(|detail| self.peer.bad_reply(detail))
+            parse_switch(&reply, input).map_err(|detail| self.endpoint.bad_reply(detail))
         })
     }
 }
@@ -255,7 +254,7 @@ impl Relay for Tasmota {
 /// The address alone.
 impl fmt::Debug for Tasmota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tasmota at {}", self.peer.address())
+        write!(f, "tasmota at {}", self.endpoint.address())
     }
 }
 

@@ -22,8 +22,8 @@ use godvision_core::driver::relay::{
 use serde_json::Value;
 
 use super::address::RelayAddress;
+use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, basic, exchange};
-use super::peer::{DeviceOptions, Peer};
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -94,7 +94,7 @@ pub struct Reading {
 
 /// A device with HTTP commands.
 pub struct Template {
-    peer: Peer,
+    endpoint: Endpoint,
     authorization: Option<Secret>,
     phrases: Phrases,
     capabilities: Capabilities,
@@ -108,7 +108,7 @@ impl Template {
             Some(step) => PulseTiming::Device { min: step, max: pulse_max.max(step), step },
         };
         Self {
-            peer: options.peer(),
+            endpoint: options.endpoint(),
             authorization: options.password.as_ref().map(|password| basic(&options.user, password)),
             capabilities: options.capabilities("http-template", pulse),
             phrases,
@@ -162,8 +162,8 @@ impl Template {
     async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
         let target = filled(&self.phrases.status, channel, Duration::ZERO);
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        let body = exchange(&self.peer, &request).await?.accepted(&self.peer)?;
-        parse_state(&body, channel, &self.phrases.reading).map_err(|detail| self.peer.bad_reply(detail))
+        let body = exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)?;
+        parse_state(&body, channel, &self.phrases.reading).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     async fn move_to(
@@ -173,7 +173,7 @@ impl Template {
         phrase: &Secret,
         duration: Duration,
     ) -> Result<(), RelayError> {
-        let _turn = self.peer.turn().await?;
+        let _turn = self.endpoint.turn().await?;
         let body = self.phrases.body.as_ref().map(|body| filled(body, channel, duration).expose().to_owned());
         let request = HttpRequest {
             method: self.phrases.method,
@@ -181,14 +181,14 @@ impl Template {
             authorization: self.authorization.clone(),
             body,
         };
-        let reply = exchange(&self.peer, &request).await?;
+        let reply = exchange(&self.endpoint, &request).await?;
         // 202 and 204 are as good as 200 where the status is asked next.
         if !matches!(reply.status, 202 | 204) {
-            reply.accepted(&self.peer)?;
+            reply.accepted(&self.endpoint)?;
         }
-        match self.read(channel).await.map_err(|error| self.peer.unconfirmed(error))? {
+        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
-            _ => Err(self.peer.rejected("the relay did not move")),
+            _ => Err(self.endpoint.rejected("the relay did not move")),
         }
     }
 }
@@ -261,7 +261,7 @@ impl Relay for Template {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.peer.turn().await?;
+            let _turn = self.endpoint.turn().await?;
             self.read(channel).await
         })
     }
@@ -270,7 +270,7 @@ impl Relay for Template {
 /// The address alone.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http device at {}", self.peer.address())
+        write!(f, "http device at {}", self.endpoint.address())
     }
 }
 

@@ -1,8 +1,8 @@
-//! [`Peer`]: a device at an address of the network, as drivers over TCP meet it: whose turn it is, connecting, deadlines,
+//! [`Endpoint`]: a device at an address of the network, as drivers over TCP meet it: whose turn it is, connecting, deadlines,
 //! and errors that name the device.
 //!
 //! A connection lives as long as one command: devices keep few, and a stale one would make an error ambiguous. Small
-//! devices also want to be asked one thing at a time, some with a pause between: [`Peer::turn`].
+//! devices also want to be asked one thing at a time, some with a pause between: [`Endpoint::turn`].
 //!
 //! **Never:** retries, a connection kept, TLS (these devices have none), an error that repeats what was sent.
 
@@ -77,13 +77,13 @@ impl DeviceOptions {
     }
 
     /// The device.
-    pub fn peer(&self) -> Peer {
-        Peer::new(&self.address, self.timeout)
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.address, self.timeout)
     }
 }
 
 /// A device at an address.
-pub struct Peer {
+pub struct Endpoint {
     address: String,
     timeout: Duration,
     pause: Duration,
@@ -91,7 +91,7 @@ pub struct Peer {
     turn: Mutex<Option<Instant>>,
 }
 
-impl Peer {
+impl Endpoint {
     /// The device at `address` (host and port).
     pub fn new(address: impl Into<String>, timeout: Duration) -> Self {
         Self { address: address.into(), timeout, pause: Duration::ZERO, turn: Mutex::default() }
@@ -117,7 +117,7 @@ impl Peer {
     /// Waits until no other command is under way.
     ///
     /// # Errors
-    /// [`RelayError::Unreachable`] after [`Peer::timeout`]: nothing was sent.
+    /// [`RelayError::Unreachable`] after [`Endpoint::timeout`]: nothing was sent.
     pub async fn turn(&self) -> Result<Turn<'_>, RelayError> {
         let Ok(next) = timeout(self.timeout, self.turn.lock()).await else {
             return Err(self.unreachable("earlier commands are still waiting for their answers"));
@@ -145,7 +145,7 @@ impl Peer {
         }
     }
 
-    /// Does `work`, which speaks to the device, within [`Peer::timeout`].
+    /// Does `work`, which speaks to the device, within [`Endpoint::timeout`].
     ///
     /// # Errors
     /// [`RelayError::Timeout`], which is ambiguous; what `work` returns.
@@ -215,7 +215,7 @@ impl Peer {
 }
 
 /// The address alone.
-impl fmt::Debug for Peer {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.address)
     }
@@ -255,23 +255,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_are_taken_one_after_another_with_a_pause() {
-        let peer = Peer::new("127.0.0.1:9", Duration::from_secs(1)).with_pause(Duration::from_millis(200));
+        let endpoint = Endpoint::new("127.0.0.1:9", Duration::from_secs(1)).with_pause(Duration::from_millis(200));
         let begun = Instant::now();
-        drop(peer.turn().await.unwrap());
-        drop(peer.turn().await.unwrap());
+        drop(endpoint.turn().await.unwrap());
+        drop(endpoint.turn().await.unwrap());
         assert!(begun.elapsed() >= Duration::from_millis(200));
-        let held = peer.turn().await.unwrap();
-        let refused = peer.turn().await.unwrap_err();
+        let held = endpoint.turn().await.unwrap();
+        let refused = endpoint.turn().await.unwrap_err();
         assert!(!refused.is_ambiguous() && refused.is_temporary(), "{refused:?}");
         drop(held);
     }
 
     #[test]
     fn what_was_sent_is_never_reported_as_not_sent() {
-        let peer = Peer::new("127.0.0.1:9", TIMEOUT);
-        assert!(peer.unconfirmed(peer.unreachable("gone")).is_ambiguous());
-        assert_eq!(peer.unconfirmed(peer.auth_failed()), peer.auth_failed());
-        let RelayError::Rejected { detail, .. } = peer.rejected("no\n".repeat(100)) else { panic!("rejected") };
+        let endpoint = Endpoint::new("127.0.0.1:9", TIMEOUT);
+        assert!(endpoint.unconfirmed(endpoint.unreachable("gone")).is_ambiguous());
+        assert_eq!(endpoint.unconfirmed(endpoint.auth_failed()), endpoint.auth_failed());
+        let RelayError::Rejected { detail, .. } = endpoint.rejected("no\n".repeat(100)) else { panic!("rejected") };
         assert_eq!((detail.chars().count(), detail.contains('\n')), (WORDS_MAX, false));
     }
 }
