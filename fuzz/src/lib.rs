@@ -25,6 +25,7 @@ mod nal;
 mod plates;
 mod qr_pixels;
 mod qr_text;
+mod relay_replies;
 mod rtsp_request;
 mod rules;
 mod site_document;
@@ -39,6 +40,7 @@ pub use nal::nal;
 pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
+pub use relay_replies::relay_replies;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use site_document::site_document;
@@ -73,6 +75,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("plates", plates),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
+    ("relay_replies", relay_replies),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("site_document", site_document),
