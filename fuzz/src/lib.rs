@@ -26,6 +26,7 @@ mod pass_bytes;
 mod plates;
 mod qr_pixels;
 mod qr_text;
+mod relay_replies;
 mod rtsp_request;
 mod rules;
 mod site_document;
@@ -43,6 +44,7 @@ pub use pass_bytes::pass_bytes;
 pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
+pub use relay_replies::relay_replies;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use site_document::site_document;
@@ -80,6 +82,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("plates", plates),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
+    ("relay_replies", relay_replies),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("site_document", site_document),

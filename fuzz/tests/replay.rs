@@ -40,7 +40,24 @@ macro_rules! replays {
         const REPLAYED: &[&str] = &[$(stringify!($name)),*];
     };
 }
-replays!(decode faces fragmenter ftp_replies motion nal pass_bytes plates qr_pixels qr_text rtsp_request rules site_document spent_log stored_key);
+replays!(
+    decode
+    faces
+    fragmenter
+    ftp_replies
+    motion
+    nal
+    pass_bytes
+    plates
+    qr_pixels
+    qr_text
+    relay_replies
+    rtsp_request
+    rules
+    site_document
+    spent_log
+    stored_key
+);
 
 #[test]
 fn every_target_is_replayed_and_has_its_file() {

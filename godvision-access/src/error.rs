@@ -108,6 +108,14 @@ pub enum Error {
         /// What is wrong; never the address itself.
         detail: &'static str,
     },
+    /// A part of the relay's address is missing, unknown or out of bounds.
+    #[error("the relay's address: {field} {expected}")]
+    BadRelayField {
+        /// The part: `host`, `channels`, ...
+        field: String,
+        /// What is wrong with it, or what is expected there; never its value.
+        expected: String,
+    },
     /// No driver is registered for the scheme of the relay's address.
     #[error("there is no relay driver {scheme:?}; known are: {known}")]
     UnknownRelay {

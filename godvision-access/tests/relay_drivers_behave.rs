@@ -24,6 +24,7 @@ fn driver(device: &FakeShelly, password: Option<&str>) -> Arc<Shelly> {
     Arc::new(Shelly::new(ShellyOptions {
         password: password.map(Secret::from),
         channels: 2,
+        inputs: 2,
         timeout: TIMEOUT,
         ..ShellyOptions::new(device.address().to_string())
     }))
@@ -74,6 +75,15 @@ impl RelayBench for ShellyBench {
         });
     }
 
+    fn close_input(&self, input: u8, contact: Contact) {
+        self.device.close_input(input, contact);
+    }
+
+    fn reboot(&self) -> bool {
+        self.device.reboot();
+        true
+    }
+
     fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
@@ -94,7 +104,7 @@ struct SimulatedBench {
 impl SimulatedBench {
     async fn start(make: fn(u8, Arc<dyn godvision_core::Clock>) -> SimulatedRelay) -> Self {
         let clock = ManualClock::default();
-        let relay = Arc::new(make(3, Arc::new(clock.clone())));
+        let relay = Arc::new(make(3, Arc::new(clock.clone())).with_inputs(2));
         Self { clock, relay }
     }
 }
@@ -134,6 +144,15 @@ impl RelayBench for SimulatedBench {
             Spoil::Half | Spoil::Garbage => Trouble::BadReply,
             Spoil::Refuse => Trouble::Refuses,
         });
+    }
+
+    fn close_input(&self, input: u8, contact: Contact) {
+        self.relay.close_input(input, contact);
+    }
+
+    fn reboot(&self) -> bool {
+        self.relay.reboot();
+        true
     }
 
     fn advance(&self, by: Duration) {

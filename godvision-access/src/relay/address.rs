@@ -1,4 +1,6 @@
-//! A relay's address: `scheme://[user[:password]@][host[:port]][/path][?name=value&...]`.
+//! A relay's address: `scheme://[user[:password]@][host[:port]][/path][?name=value&...]`, read and written.
+//!
+//! What is written ([`RelayAddress::to_url`]) is percent-encoded (RFC 3986) and reads the same.
 //!
 //! **Never:** an error or `Debug` that repeats the address, which may hold a password.
 
@@ -26,11 +28,100 @@ pub struct RelayAddress {
     pub host: String,
     /// Port, if given.
     pub port: Option<u16>,
+    /// What stands behind the host, with its `/`, percent-decoded; empty if there is nothing.
+    pub path: String,
     /// What stands behind `?`, as names and values, percent-decoded.
     pub query: Vec<(String, String)>,
 }
 
 impl RelayAddress {
+    /// An address of this scheme without anything else.
+    pub fn new(scheme: &str) -> Self {
+        Self {
+            scheme: scheme.to_ascii_lowercase(),
+            user: None,
+            password: None,
+            host: String::new(),
+            port: None,
+            path: String::new(),
+            query: Vec::new(),
+        }
+    }
+
+    /// With `value` in the part `key`: `host`, `port`, `user`, `password`, `path` (with its first `/`), or a name behind
+    /// the `?`. Replaces what is there.
+    ///
+    /// # Errors
+    /// [`Error::BadRelayField`] for a port that is none.
+    pub fn with(mut self, key: &str, value: Secret) -> Result<Self, Error> {
+        match key {
+            "path" => self.path = value.expose().to_owned(),
+            "host" => self.host = value.expose().to_owned(),
+            "user" => self.user = Some(value.expose().to_owned()).filter(|user| !user.is_empty()),
+            "password" => self.password = Some(value),
+            "port" => {
+                let port = value.expose().parse().ok().filter(|port| *port != 0);
+                self.port = Some(port.ok_or_else(|| Error::BadRelayField {
+                    field: "port".to_owned(),
+                    expected: "is a number from 1 to 65535".to_owned(),
+                })?);
+            }
+            name => {
+                self.query.retain(|(known, _)| known != name);
+                self.query.push((name.to_owned(), value.expose().to_owned()));
+            }
+        }
+        Ok(self)
+    }
+
+    /// What stands in the part `key` (see [`RelayAddress::with`]), if anything does.
+    pub fn field(&self, key: &str) -> Option<Secret> {
+        match key {
+            "host" => Some(self.host.as_str()).filter(|host| !host.is_empty()).map(Secret::from),
+            "path" => Some(self.path.as_str()).filter(|path| !["", "/"].contains(path)).map(Secret::from),
+            "user" => self.user.as_deref().map(Secret::from),
+            "password" => self.password.clone(),
+            "port" => self.port.map(|port| Secret::from(port.to_string())),
+            name => self.value(name).map(Secret::from),
+        }
+    }
+
+    /// Whether `key` names a part before the `?`.
+    pub fn is_part(key: &str) -> bool {
+        ["host", "port", "user", "password", "path"].contains(&key)
+    }
+
+    /// The address as text; [`RelayAddress::parse`] reads it back.
+    pub fn to_url(&self) -> Secret {
+        let mut url = format!("{}://", self.scheme);
+        if self.user.is_some() || self.password.is_some() {
+            percent_encode(self.user.as_deref().unwrap_or_default(), &mut url);
+            if let Some(password) = &self.password {
+                url.push(':');
+                percent_encode(password.expose(), &mut url);
+            }
+            url.push('@');
+        }
+        url.push_str(&self.host);
+        if let Some(port) = self.port {
+            url.push(':');
+            url.push_str(&port.to_string());
+        }
+        for (at, step) in self.path.split('/').enumerate() {
+            if at > 0 {
+                url.push('/');
+            }
+            percent_encode(step, &mut url);
+        }
+        for (at, (name, value)) in self.query.iter().enumerate() {
+            url.push(if at == 0 { '?' } else { '&' });
+            percent_encode(name, &mut url);
+            url.push('=');
+            percent_encode(value, &mut url);
+        }
+        Secret::new(url)
+    }
+
     /// Parses `url`.
     ///
     /// # Errors
@@ -45,11 +136,13 @@ impl RelayAddress {
             return Err(bad("it holds a space or a control character"));
         }
         let (scheme, rest) = text.split_once("://").ok_or(bad("write scheme://host"))?;
-        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+'))
+        {
             return Err(bad("the scheme before :// is letters and digits"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = percent_decoded(path).ok_or(bad("a % in the path is not followed by two hexadecimal digits"))?;
         let (user_info, host_port) = match authority.rsplit_once('@') {
             Some((user_info, host_port)) => (Some(user_info), host_port),
             None => (None, authority),
@@ -79,7 +172,15 @@ impl RelayAddress {
             let decoded = percent_decoded(name).zip(percent_decoded(value));
             pairs.push(decoded.ok_or(bad("a % behind the ? is not followed by two hexadecimal digits"))?);
         }
-        Ok(Self { scheme: scheme.to_ascii_lowercase(), user, password, host: host.to_owned(), port, query: pairs })
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            user,
+            password,
+            host: host.to_owned(),
+            port,
+            path,
+            query: pairs,
+        })
     }
 
     /// The value of `name` behind the `?`.
@@ -105,7 +206,18 @@ impl fmt::Debug for RelayAddress {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// All but the unreserved characters of RFC 3986, section 2.3.
+pub(super) fn percent_encode(text: &str, into: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -141,7 +253,11 @@ mod tests {
         assert_eq!(format!("{address:?}"), "shelly://[fd00::1]");
         let plain = parsed("shelly://relay.local");
         assert_eq!((plain.user, plain.password, plain.port), (None, None, None));
-        assert_eq!(parsed("simulated://").host, "");
+        assert_eq!((parsed("simulated://").host, parsed("simulated://").path), (String::new(), String::new()));
+        let line = parsed("modbus+rtu:///dev/tty%20USB0?baud=9600");
+        assert_eq!((line.scheme.as_str(), line.host.as_str()), ("modbus+rtu", ""));
+        assert_eq!((line.path.as_str(), line.value("baud")), ("/dev/tty USB0", Some("9600")));
+        assert_eq!(address.path, "/x");
         assert_eq!(parsed("shelly://[fd00::1]").port, None);
     }
 
@@ -160,6 +276,8 @@ mod tests {
             "shelly://a:%zz@x",
             "shelly://fd00::1",
             "shelly://x?a=%",
+            "shelly://x/%",
+            "shel_ly://x",
             "shelly://x\n",
             &format!("x://{}", "y".repeat(ADDRESS_BYTES_MAX)),
         ] {
@@ -171,6 +289,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_reads_the_same(
+            user in proptest::option::of("\\PC{1,12}"),
+            password in proptest::option::of("\\PC{0,12}"),
+            host in "[a-z0-9.-]{1,20}|\\[fd00::[0-9a-f]{1,4}\\]",
+            port in proptest::option::of(1_u16..),
+            path in "(/\\PC{0,12}){0,2}",
+            query in proptest::collection::vec(("\\PC{1,8}", "\\PC{0,16}"), 0..4),
+        ) {
+            let password = password.map(Secret::new);
+            let address = RelayAddress { scheme: "tasmota".into(), user, password, host, port, path, query };
+            prop_assert_eq!(RelayAddress::parse(&address.to_url()).unwrap(), address);
+        }
+
         #[test]
         fn never_panics(url in "([a-z]{1,6}://)?\\PC{0,60}") {
             let _ = RelayAddress::parse(&url.into());

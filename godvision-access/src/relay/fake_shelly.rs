@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use godvision_core::driver::relay::Contact;
 use godvision_core::{Clock, MonoTime, Secret};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::digest;
+use super::fake::{FakeRequest, http, read_request};
 
 /// What is wrong with the device's link or replies. Commands are carried out unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,6 +60,8 @@ struct Switch {
 #[derive(Default)]
 struct State {
     switches: Vec<Switch>,
+    /// Inputs of type `switch`, closed or not.
+    inputs: Vec<bool>,
     calls: Vec<Call>,
     /// Nonces given out, and the highest count seen under each.
     nonces: HashMap<String, u32>,
@@ -70,6 +73,7 @@ struct Device {
     password: Option<Secret>,
     clock: Arc<dyn Clock>,
     spoil: watch::Sender<Spoil>,
+    boots: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -81,20 +85,23 @@ pub struct FakeShelly {
 }
 
 const REALM: &str = "shellypro2-a8032ab12345";
-/// Longest request; the fake hangs up on a longer one.
-const REQUEST_BYTES_MAX: usize = 16 << 10;
 
 impl FakeShelly {
-    /// Starts a device with so many switches on a free port of loopback. Pulses are timed on `clock`.
+    /// Starts a device with so many switches, and as many inputs, on a free port of loopback. Pulses are timed on `clock`.
     ///
     /// # Errors
     /// What the system says about the port.
     pub async fn start(channels: u8, password: Option<Secret>, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state = State { switches: vec![Switch::default(); usize::from(channels)], ..State::default() };
-        let device =
-            Arc::new(Device { password, clock, spoil: watch::Sender::new(Spoil::Nothing), state: Mutex::new(state) });
+        let (switches, inputs) = (vec![Switch::default(); channels.into()], vec![false; channels.into()]);
+        let device = Arc::new(Device {
+            password,
+            clock,
+            spoil: watch::Sender::new(Spoil::Nothing),
+            boots: watch::Sender::new(0),
+            state: Mutex::new(State { switches, inputs, ..State::default() }),
+        });
         let serving = Arc::clone(&device);
         let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -141,6 +148,20 @@ impl FakeShelly {
         self.device.locked().connections
     }
 
+    /// Closes or opens an input.
+    pub fn close_input(&self, input: u8, contact: Contact) {
+        if let Some(closed) = self.device.locked().inputs.get_mut(usize::from(input)) {
+            *closed = contact == Contact::On;
+        }
+    }
+
+    /// Cuts the power and brings it back: connections end, nonces are forgotten, switches are off (`initial_state: off`).
+    pub fn reboot(&self) {
+        self.device.locked().switches.fill(Switch::default());
+        self.forget_nonces();
+        self.device.boots.send_modify(|boots| *boots += 1);
+    }
+
     /// Forgets every nonce given out, as a device does that was restarted.
     pub fn forget_nonces(&self) {
         self.device.locked().nonces.clear();
@@ -162,22 +183,16 @@ impl Switch {
     }
 }
 
-struct HttpRequest {
-    method: String,
-    path: String,
-    authorization: Option<String>,
-    body: Vec<u8>,
-}
-
 impl Device {
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
-        let mut spoil = self.spoil.subscribe();
+        let (mut spoil, mut boots) = (self.spoil.subscribe(), self.boots.subscribe());
         tokio::select! {
             _ = spoil.wait_for(|how| *how == Spoil::CutLink) => {}
+            _ = boots.changed() => {}
             _ = self.answer_requests(&mut stream) => {}
         }
     }
@@ -203,8 +218,8 @@ impl Device {
         }
     }
 
-    fn reply(&self, request: &HttpRequest) -> String {
-        if request.path != "/rpc" {
+    fn reply(&self, request: &FakeRequest) -> String {
+        if request.target != "/rpc" {
             return http("404 Not Found", "", "Not Found");
         }
         if request.method != "POST" {
@@ -240,10 +255,10 @@ impl Device {
         http("200 OK", "Content-Type: application/json\r\n", &body)
     }
 
-    fn is_authorized(&self, request: &HttpRequest) -> bool {
+    fn is_authorized(&self, request: &FakeRequest) -> bool {
         let Some(password) = &self.password else { return true };
         let Some(header) = &request.authorization else { return false };
-        let Some(proof) = digest::verify(header, "admin", REALM, password, &request.method, &request.path) else {
+        let Some(proof) = digest::verify(header, "admin", REALM, password, &request.method, &request.target) else {
             return false;
         };
         let mut state = self.locked();
@@ -260,7 +275,7 @@ impl Device {
     fn carry_out(&self, frame: &Value) -> Result<Value, (i64, String)> {
         let method = frame.get("method").and_then(Value::as_str).unwrap_or_default();
         let params = frame.get("params").cloned().unwrap_or(Value::Null);
-        if !["Switch.Set", "Switch.GetStatus"].contains(&method) {
+        if !["Switch.Set", "Switch.GetStatus", "Input.GetStatus"].contains(&method) {
             return Err((404, format!("No handler for {method}")));
         }
         let Some(id) = params.get("id").and_then(Value::as_u64) else {
@@ -269,6 +284,10 @@ impl Device {
         let now = self.clock.mono();
         let mut state = self.locked();
         let index = usize::try_from(id).unwrap_or(usize::MAX);
+        if method == "Input.GetStatus" {
+            let state = *state.inputs.get(index).ok_or_else(|| (-105, format!("Bad id={id}")))?;
+            return Ok(json!({"id": id, "state": state}));
+        }
         let Some(switch) = state.switches.get_mut(index) else { return Err((-105, format!("Bad id={id}"))) };
         let was_on = switch.read(now);
         let result = if method == "Switch.Set" {
@@ -289,42 +308,5 @@ impl Device {
         };
         state.calls.push(Call { method: method.to_owned(), params });
         Ok(result)
-    }
-}
-
-fn http(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nServer: ShellyHTTP/1.0.0\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
-}
-
-/// Reads one request; what follows it stays in `received`. `None` at the end, or when it is no request.
-async fn read_request(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<HttpRequest> {
-    loop {
-        if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8(received.get(..end)?.to_vec()).ok()?;
-            let mut lines = head.split("\r\n");
-            let mut first = lines.next()?.split(' ');
-            let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-            let header = |name: &str| {
-                head.split("\r\n")
-                    .skip(1)
-                    .filter_map(|line| line.split_once(':'))
-                    .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
-            };
-            let length: usize = header("content-length").map_or(Some(0), |length| length.parse().ok())?;
-            if length > REQUEST_BYTES_MAX {
-                return None;
-            }
-            if received.len() >= end + 4 + length {
-                let body = received.get(end + 4..end + 4 + length)?.to_vec();
-                received.drain(..end + 4 + length);
-                return Some(HttpRequest { method, path, authorization: header("authorization"), body });
-            }
-        }
-        if received.len() > 2 * REQUEST_BYTES_MAX {
-            return None;
-        }
-        let mut chunk = [0; 2048];
-        let count = stream.read(&mut chunk).await.ok().filter(|count| *count > 0)?;
-        received.extend_from_slice(chunk.get(..count)?);
     }
 }

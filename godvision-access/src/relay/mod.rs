@@ -11,36 +11,90 @@
 //! # }
 //! # Ok::<(), godvision_access::Error>(())
 //! ```
+//! Doors on channels of one device share its driver: the same address opens the same object while anybody holds it, so a
+//! board that keeps few connections is asked by one. What an address may hold is data: [`RelayRegistry::specs`].
+//!
 //! A driver of one's own is registered beside them: [`RelayRegistry::with`]. It needs `godvision-core` alone, and its
-//! tests are `godvision_core::relay_conformance!`.
+//! tests are `godvision_core::relay_conformance!`; `examples/relay-driver` teaches it.
 //!
 //! **Never:** registration by side effect, retries (the door does that).
 
 pub mod address;
-#[cfg(feature = "shelly")]
-pub mod digest;
-#[cfg(feature = "testkit")]
-pub mod fake_shelly;
+pub mod spec;
+
+#[cfg(feature = "dingtian")]
+pub mod dingtian;
+#[cfg(feature = "kmtronic")]
+pub mod kmtronic;
+#[cfg(feature = "laurent")]
+pub mod laurent;
 #[cfg(feature = "shelly")]
 pub mod shelly;
+#[cfg(feature = "shelly1")]
+pub mod shelly1;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "sonoff")]
+pub mod sonoff;
+#[cfg(feature = "sr201")]
+pub mod sr201;
+#[cfg(feature = "tasmota")]
+pub mod tasmota;
+#[cfg(feature = "template")]
+pub mod template;
+
+#[cfg(feature = "shelly")]
+pub mod digest;
+#[cfg(feature = "tcp")]
+pub mod endpoint;
+#[cfg(feature = "http")]
+pub mod http;
+
+#[cfg(feature = "testkit")]
+pub mod fake;
+#[cfg(feature = "testkit")]
+pub mod fake_dingtian;
+#[cfg(feature = "testkit")]
+pub mod fake_kmtronic;
+#[cfg(feature = "testkit")]
+pub mod fake_laurent;
+#[cfg(feature = "testkit")]
+pub mod fake_plain;
+#[cfg(feature = "testkit")]
+pub mod fake_shelly;
+#[cfg(feature = "testkit")]
+pub mod fake_shelly1;
+#[cfg(feature = "testkit")]
+pub mod fake_sonoff;
+#[cfg(feature = "testkit")]
+pub mod fake_sr201;
+#[cfg(feature = "testkit")]
+pub mod fake_tasmota;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use godvision_core::driver::relay::Relay;
 use godvision_core::{Clock, Secret};
 
 use crate::error::Error;
 use address::RelayAddress;
+use spec::DriverSpec;
 
 type Open = Box<dyn Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync>;
+
+struct Driver {
+    scheme: &'static str,
+    spec: Option<DriverSpec>,
+    open: Open,
+}
 
 /// Drivers by scheme.
 #[derive(Default)]
 pub struct RelayRegistry {
-    drivers: Vec<(&'static str, Open)>,
+    drivers: Vec<Driver>,
+    /// Devices in use, by address; as many as there are relays.
+    in_use: Mutex<Vec<(RelayAddress, Weak<dyn Relay>)>>,
 }
 
 impl RelayRegistry {
@@ -49,16 +103,40 @@ impl RelayRegistry {
         Self::default()
     }
 
-    /// The drivers of this crate that are compiled in: `shelly://`, `simulated://`. Simulated relays read `clock`.
+    /// The drivers of this crate that are compiled in. Simulated relays read `clock`.
     pub fn standard(clock: Arc<dyn Clock>) -> Self {
         let registry = Self::new();
         #[cfg(feature = "shelly")]
-        let registry = registry.with("shelly", |address| Ok(Arc::new(shelly::Shelly::from_address(address)?)));
+        let registry =
+            registry.with_driver(shelly::SPEC, |address| Ok(Arc::new(shelly::Shelly::from_address(address)?)));
+        #[cfg(feature = "shelly1")]
+        let registry =
+            registry.with_driver(shelly1::SPEC, |address| Ok(Arc::new(shelly1::Shelly1::from_address(address)?)));
+        #[cfg(feature = "tasmota")]
+        let registry =
+            registry.with_driver(tasmota::SPEC, |address| Ok(Arc::new(tasmota::Tasmota::from_address(address)?)));
+        #[cfg(feature = "sonoff")]
+        let registry =
+            registry.with_driver(sonoff::SPEC, |address| Ok(Arc::new(sonoff::Sonoff::from_address(address)?)));
+        #[cfg(feature = "dingtian")]
+        let registry =
+            registry.with_driver(dingtian::SPEC, |address| Ok(Arc::new(dingtian::Dingtian::from_address(address)?)));
+        #[cfg(feature = "sr201")]
+        let registry = registry.with_driver(sr201::SPEC, |address| Ok(Arc::new(sr201::Sr201::from_address(address)?)));
+        #[cfg(feature = "laurent")]
+        let registry =
+            registry.with_driver(laurent::SPEC, |address| Ok(Arc::new(laurent::Laurent::from_address(address)?)));
+        #[cfg(feature = "kmtronic")]
+        let registry =
+            registry.with_driver(kmtronic::SPEC, |address| Ok(Arc::new(kmtronic::Kmtronic::from_address(address)?)));
+        #[cfg(feature = "template")]
+        let registry =
+            registry.with_driver(template::SPEC, |address| Ok(Arc::new(template::Template::from_address(address)?)));
         #[cfg(feature = "simulated")]
         let registry = {
             let clock = Arc::clone(&clock);
-            registry.with("simulated", move |address| {
-                Ok(Arc::new(simulated::SimulatedRelay::new(address.channels()?, Arc::clone(&clock))))
+            registry.with_driver(simulated::SPEC, move |address| {
+                Ok(Arc::new(simulated::SimulatedRelay::from_address(address, Arc::clone(&clock))?))
             })
         };
         drop(clock);
@@ -68,33 +146,76 @@ impl RelayRegistry {
     /// With a driver for `scheme`; the latest of one scheme wins. `open` does no IO: a relay that is away is an error of
     /// its commands, not of the configuration.
     #[must_use]
-    pub fn with<F>(mut self, scheme: &'static str, open: F) -> Self
+    pub fn with<F>(self, scheme: &'static str, open: F) -> Self
     where
         F: Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
     {
-        self.drivers.retain(|(known, _)| *known != scheme);
-        self.drivers.push((scheme, Box::new(open)));
+        self.with_entry(Driver { scheme, spec: None, open: Box::new(open) })
+    }
+
+    /// With a driver that says what its addresses hold; they are checked before `open` sees them. See
+    /// [`RelayRegistry::with`].
+    #[must_use]
+    pub fn with_driver<F>(self, spec: DriverSpec, open: F) -> Self
+    where
+        F: Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
+    {
+        self.with_entry(Driver { scheme: spec.scheme, spec: Some(spec), open: Box::new(open) })
+    }
+
+    fn with_entry(mut self, driver: Driver) -> Self {
+        self.drivers.retain(|known| known.scheme != driver.scheme);
+        self.drivers.push(driver);
         self
     }
 
-    /// The relay at `url`, which may hold a password: `shelly://admin:password@192.168.1.20/?channels=2`.
+    /// The relay at `url`, which may hold a password: `shelly://admin:password@192.168.1.20/?channels=2`. The same
+    /// address gives the same object as long as anybody holds it; an address without a host and a path names no device and
+    /// always gives a new one.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`], [`Error::UnknownRelay`], and what the driver finds wrong with the address.
+    /// [`Error::BadRelayUrl`], [`Error::BadRelayField`], [`Error::UnknownRelay`], and what the driver finds wrong.
     pub fn open(&self, url: &Secret) -> Result<Arc<dyn Relay>, Error> {
-        let address = RelayAddress::parse(url)?;
-        match self.drivers.iter().find(|(scheme, _)| *scheme == address.scheme) {
-            Some((_, open)) => open(&address),
-            None => Err(Error::UnknownRelay {
+        let mut address = RelayAddress::parse(url)?;
+        if address.path == "/" {
+            address.path.clear();
+        }
+        let Some(driver) = self.drivers.iter().find(|driver| driver.scheme == address.scheme) else {
+            return Err(Error::UnknownRelay {
                 scheme: address.scheme.chars().take(32).collect(),
                 known: self.schemes().collect::<Vec<_>>().join(", "),
-            }),
+            });
+        };
+        if let Some(spec) = &driver.spec {
+            spec.check(&address)?;
         }
+        if address.host.is_empty() && address.path.is_empty() {
+            return (driver.open)(&address);
+        }
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.retain(|(_, relay)| relay.strong_count() > 0);
+        if let Some(relay) = in_use.iter().find(|(known, _)| *known == address).and_then(|(_, relay)| relay.upgrade()) {
+            return Ok(relay);
+        }
+        let relay = (driver.open)(&address)?;
+        in_use.push((address, Arc::downgrade(&relay)));
+        Ok(relay)
     }
 
     /// The schemes that have a driver.
     pub fn schemes(&self) -> impl Iterator<Item = &'static str> {
-        self.drivers.iter().map(|(scheme, _)| *scheme)
+        self.drivers.iter().map(|driver| driver.scheme)
+    }
+
+    /// What the drivers are and what their addresses hold; drivers registered without it ([`RelayRegistry::with`]) are
+    /// not among them.
+    pub fn specs(&self) -> impl Iterator<Item = &DriverSpec> {
+        self.drivers.iter().filter_map(|driver| driver.spec.as_ref())
+    }
+
+    /// What the driver of `scheme` says about itself.
+    pub fn spec(&self, scheme: &str) -> Option<&DriverSpec> {
+        self.specs().find(|spec| spec.scheme == scheme)
     }
 }
 
@@ -104,31 +225,93 @@ impl fmt::Debug for RelayRegistry {
     }
 }
 
-#[cfg(all(test, feature = "shelly", feature = "simulated"))]
+#[cfg(all(test, feature = "testkit", feature = "simulated"))]
 mod tests {
+    use super::spec::{AddressField, FieldKind};
     use super::*;
     use godvision_core::SystemClock;
 
+    fn registry() -> RelayRegistry {
+        RelayRegistry::standard(SystemClock::shared())
+    }
+
     #[test]
     fn drivers_are_found_by_scheme() {
-        let registry = RelayRegistry::standard(SystemClock::shared());
+        let registry = registry();
         let driver = |url: &str| registry.open(&url.into()).map(|relay| relay.capabilities().driver);
         assert_eq!(driver("shelly://192.168.1.20").unwrap(), "shelly-gen2");
         assert_eq!(driver("simulated://").unwrap(), "simulated");
-        assert_eq!(
-            driver("gopher://x").unwrap_err().to_string(),
-            "there is no relay driver \"gopher\"; known are: shelly, simulated"
+        assert!(
+            driver("gopher://x")
+                .unwrap_err()
+                .to_string()
+                .starts_with("there is no relay driver \"gopher\"; known are: ")
         );
     }
 
     #[test]
     fn errors_of_addresses_do_not_repeat_them() {
-        let registry = RelayRegistry::standard(SystemClock::shared());
-        for url in
-            ["shelly://admin:hunter2@", "shelly://admin:hunter2@host/?channels=hunter2", "shelly:hunter2", "hunter2"]
-        {
+        let registry = registry();
+        for url in [
+            "shelly://admin:hunter2@",
+            "shelly://admin:hunter2@host/?channels=hunter2",
+            "shelly:hunter2",
+            "hunter2",
+            "tasmota://a:hunter2@h/?port=hunter2",
+            "sr201://a:hunter2@h/",
+            "laurent://:hunter2@h/?pulse=hunter2",
+        ] {
             let error = registry.open(&url.into()).err().expect(url);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_address_is_one_device() {
+        let registry = registry();
+        let open = |url: &str| registry.open(&url.into()).unwrap();
+        let first = open("sr201://192.168.1.100/?channels=2");
+        assert!(Arc::ptr_eq(&first, &open("sr201://192.168.1.100?channels=2")));
+        assert!(!Arc::ptr_eq(&first, &open("sr201://192.168.1.101/?channels=2")));
+        assert!(!Arc::ptr_eq(&open("simulated://"), &open("simulated://")), "no host, no device in particular");
+        let gone = Arc::downgrade(&first);
+        drop(first);
+        assert!(gone.upgrade().is_none(), "the registry holds nobody");
+        open("sr201://192.168.1.100/?channels=2");
+        assert!(registry.in_use.lock().unwrap().len() <= 2, "devices nobody holds are forgotten");
+    }
+
+    #[test]
+    fn every_field_is_checked_and_every_form_makes_an_address_that_opens() {
+        let registry = registry();
+        for spec in registry.specs() {
+            let filled = |field: &AddressField| match field.kind {
+                FieldKind::Host => "relay.local".to_owned(),
+                FieldKind::Number { max, .. } => max.to_string(),
+                FieldKind::Choice(choices) => choices.last().unwrap().to_string(),
+                FieldKind::Password => "p@ss:/?&=%".to_owned(),
+                FieldKind::Text => field.default.unwrap_or("/x?channel={channel}&for={s}").to_owned(),
+            };
+            let form: Vec<_> = spec.fields.iter().map(|field| (field.key, Secret::new(filled(field)))).collect();
+            let address = spec.address(form.clone()).unwrap();
+            let relay = registry.open(&address.to_url()).unwrap_or_else(|error| panic!("{}: {error}", spec.scheme));
+            for (key, value) in &form {
+                assert_eq!(address.field(key).as_ref(), Some(value), "{} {key}", spec.scheme);
+            }
+            assert!(relay.capabilities().channels >= 1);
+            for field in spec.fields {
+                let without = spec.address(form.clone().into_iter().filter(|(key, _)| *key != field.key));
+                assert_eq!(without.is_err(), field.required, "{} without {}", spec.scheme, field.key);
+                if let FieldKind::Number { max, .. } = field.kind {
+                    let more = form.iter().cloned().chain([(field.key, Secret::new((u64::from(max) + 1).to_string()))]);
+                    assert!(spec.address(more).is_err(), "{} with too much {}", spec.scheme, field.key);
+                }
+                if let Some(default) = field.default {
+                    field.check(default).unwrap();
+                }
+            }
+            let odd = form.into_iter().chain([("colour", Secret::from("red"))]);
+            assert!(spec.address(odd).is_err(), "{} with a field nobody knows", spec.scheme);
         }
     }
 }

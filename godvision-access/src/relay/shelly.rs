@@ -3,7 +3,8 @@
 //! Source: the vendor's Gen2+ API documentation ("RPC Protocol", "Switch", "Authentication", "Common Errors"). A pulse is
 //! `Switch.Set {on: true, toggle_after: SECONDS}`: the device switches back by itself, so a lost link leaves no door
 //! open. The reply `was_on` confirms the command; `Switch.GetStatus` reads `output` from the device. The user is always
-//! `admin`; a device without a password answers without a challenge.
+//! `admin`; a device without a password answers without a challenge. `Input.GetStatus` reads `state` of an input of type
+//! `switch` ("Input"; null for a button).
 //!
 //! Not verified on a device: the longest `toggle_after` (documented as a number of seconds without a bound; pulses here
 //! end within an hour) and its resolution (0.1 s is assumed).
@@ -18,28 +19,39 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::address::RelayAddress;
 use super::digest::{self, Challenge};
+use super::endpoint::Endpoint;
+pub use super::endpoint::TIMEOUT;
+use super::http::{HttpLink, HttpReply, HttpRequest};
+use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
-/// How long a command may take, connecting included, when nothing else is said.
-pub const TIMEOUT: Duration = Duration::from_secs(2);
-/// Most bytes of a reply that are read.
-pub const REPLY_BYTES_MAX: usize = 16 << 10;
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "shelly",
+    title: "Shelly Gen2, Gen3, Gen4 (Plus, Pro, ...)",
+    about: "Pulses end on the device. Inputs must be of the type switch in the device's settings.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("80"),
+        AddressField::user(USER),
+        AddressField::PASSWORD,
+        AddressField::channels(8, "1"),
+        AddressField::inputs(8),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: PulseEnd::Device,
+    verified: Verified::Documents,
+};
 
 const USER: &str = "admin";
 const PATH: &str = "/rpc";
@@ -58,6 +70,8 @@ pub struct ShellyOptions {
     pub password: Option<Secret>,
     /// How many switches it has.
     pub channels: u8,
+    /// How many inputs it has, of type `switch`.
+    pub inputs: u8,
     /// How long a command may take, connecting included.
     pub timeout: Duration,
 }
@@ -65,13 +79,14 @@ pub struct ShellyOptions {
 impl ShellyOptions {
     /// A device with one switch and no password.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), password: None, channels: 1, timeout: TIMEOUT }
+        Self { address: address.into(), password: None, channels: 1, inputs: 0, timeout: TIMEOUT }
     }
 }
 
 /// A Shelly device of the second or a later generation.
 pub struct Shelly {
-    options: ShellyOptions,
+    endpoint: Endpoint,
+    password: Option<Secret>,
     capabilities: Capabilities,
     session: Mutex<Session>,
 }
@@ -83,44 +98,29 @@ struct Session {
     command: u32,
 }
 
-/// What came back over HTTP.
-struct Reply {
-    status: StatusCode,
-    challenge: Option<String>,
-    body: Bytes,
-}
-
 impl Shelly {
     /// A driver; nothing is sent yet.
     pub fn new(options: ShellyOptions) -> Self {
-        let capabilities = Capabilities { driver: "shelly-gen2", channels: options.channels, pulse: PULSE, inputs: 0 };
-        Self { options, capabilities, session: Mutex::default() }
+        let ShellyOptions { address, password, channels, inputs, timeout } = options;
+        let capabilities = Capabilities { driver: "shelly-gen2", channels, pulse: PULSE, inputs };
+        Self { endpoint: Endpoint::new(address, timeout), password, capabilities, session: Mutex::default() }
     }
 
-    /// From `shelly://[admin[:password]@]host[:port]/[?channels=N][&timeout_ms=N]`.
+    /// From `shelly://[admin[:password]@]host[:port]/[?channels=N][&inputs=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
+    /// [`Error::BadRelayField`], [`Error::BadRelayUrl`].
     pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Err(Error::BadRelayUrl { detail });
-        if address.host.is_empty() {
-            return bad("the device's host is missing: shelly://192.168.1.20/");
-        }
+        SPEC.check(address)?;
         if address.user.as_deref().is_some_and(|user| user != USER) {
-            return bad("the user of a Shelly device is always admin");
+            return Err(Error::BadRelayUrl { detail: "the user of a Shelly device is always admin" });
         }
-        if address.query.iter().any(|(name, _)| !["channels", "timeout_ms"].contains(&name.as_str())) {
-            return bad("behind the ? only channels= and timeout_ms= are known");
-        }
-        let timeout_ms = address.value("timeout_ms").map_or(Some(TIMEOUT.as_millis() as u64), |text| text.parse().ok());
-        let Some(timeout_ms) = timeout_ms.filter(|ms| (50..=10_000).contains(ms)) else {
-            return bad("timeout_ms= is a number from 50 to 10000");
-        };
         Ok(Self::new(ShellyOptions {
-            address: format!("{}:{}", address.host, address.port.unwrap_or(80)),
+            address: SPEC.authority(address),
             password: address.password.clone().filter(|password| !password.is_empty()),
-            channels: address.channels()?,
-            timeout: Duration::from_millis(timeout_ms),
+            channels: SPEC.channels(address),
+            inputs: SPEC.inputs(address),
+            timeout: SPEC.timeout(address),
         }))
     }
 
@@ -128,87 +128,42 @@ impl Shelly {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bad_reply(&self, detail: impl fmt::Display) -> RelayError {
-        RelayError::BadReply { address: self.options.address.clone(), detail: shortened(&detail.to_string()) }
-    }
-
-    fn rejected(&self, detail: impl fmt::Display) -> RelayError {
-        RelayError::Rejected { address: self.options.address.clone(), detail: shortened(&detail.to_string()) }
-    }
-
-    fn auth_failed(&self) -> RelayError {
-        RelayError::AuthFailed { address: self.options.address.clone() }
-    }
-
     /// Calls a method within the time allowed and returns its `result`.
     async fn call(&self, method: &str, params: Value) -> Result<Value, RelayError> {
-        let waited = self.options.timeout;
-        let connecting = tokio::time::timeout(waited, TcpStream::connect(&self.options.address)).await;
-        let unreachable = |detail: String| RelayError::Unreachable {
-            address: self.options.address.clone(),
-            detail: shortened(&detail),
-        };
-        let stream = match connecting {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => return Err(unreachable(format!("no connection within {waited:?}"))),
-        };
+        let stream = self.endpoint.connect().await?;
         // From here on the command may have reached the device: only a timeout or a bad reply may be reported.
-        tokio::time::timeout(waited, self.converse(stream, method, params))
-            .await
-            .unwrap_or_else(|_| Err(RelayError::Timeout { address: self.options.address.clone(), waited }))
+        self.endpoint.within(self.converse(stream, method, params)).await
     }
 
     async fn converse(&self, stream: TcpStream, method: &str, params: Value) -> Result<Value, RelayError> {
-        // Commands are small and wait for their answer; a failure only makes them slower.
-        let _ = stream.set_nodelay(true);
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.bad_reply(error))?;
-        let exchange = async {
-            let number = {
-                let mut session = self.session();
-                session.command = session.command.wrapping_add(1);
-                session.command
-            };
-            let body = json!({"jsonrpc": "2.0", "id": number, "src": "godvision", "method": method, "params": params})
-                .to_string();
-            let known = self.answer(None)?;
-            let mut reply = self.send(&mut sender, &body, known).await?;
-            if reply.status == StatusCode::UNAUTHORIZED {
-                let header = reply.challenge.ok_or_else(|| self.bad_reply("401 without a challenge"))?;
-                let challenge = Challenge::parse(&header).map_err(|error| self.bad_reply(error))?;
-                let answer = self.answer(Some(challenge))?;
-                if answer.is_none() {
-                    return Err(self.auth_failed());
-                }
-                // The nonce of the first try may have run out; with a fresh one, a second 401 means the password.
-                reply = self.send(&mut sender, &body, answer).await?;
-            }
-            self.result(number, &reply)
+        let mut link = HttpLink::new(&self.endpoint, stream).await?;
+        let number = {
+            let mut session = self.session();
+            session.command = session.command.wrapping_add(1);
+            session.command
         };
-        // The connection does the reading and writing; it ends with the exchange.
-        tokio::pin!(connection);
-        tokio::pin!(exchange);
-        tokio::select! {
-            biased;
-            result = &mut exchange => result,
-            ended = &mut connection => match ended {
-                // The connection may close after its last reply, before the exchange was looked at.
-                Ok(()) => exchange.await,
-                Err(error) => Err(self.bad_reply(error)),
-            },
+        let body = json!({"jsonrpc": "2.0", "id": number, "src": "godvision", "method": method, "params": params});
+        let request = HttpRequest::post(PATH, body.to_string());
+        let mut reply = link.send(&request.clone().authorized(self.answer(None)?)).await?;
+        if reply.status == 401 {
+            let header = reply.challenge.ok_or_else(|| self.endpoint.bad_reply("401 without a challenge"))?;
+            let challenge = Challenge::parse(&header).map_err(|error| self.endpoint.bad_reply(error))?;
+            let answer = self.answer(Some(challenge))?;
+            if answer.is_none() {
+                return Err(self.endpoint.auth_failed());
+            }
+            // The nonce of the first try may have run out; with a fresh one, a second 401 means the password.
+            reply = link.send(&request.authorized(answer)).await?;
         }
+        self.result(number, reply)
     }
 
     /// The `Authorization` of the next request: to a new challenge, or to the one kept. `None` without either, or
     /// without a password.
     fn answer(&self, fresh: Option<Challenge>) -> Result<Option<Secret>, RelayError> {
-        let Some(password) = &self.options.password else { return Ok(None) };
+        let Some(password) = &self.password else { return Ok(None) };
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| RelayError::Unreachable {
-            address: self.options.address.clone(),
-            detail: error.to_string(),
-        })?;
+        getrandom::fill(&mut random).map_err(|error| self.endpoint.unreachable(error))?;
         let client_nonce = random.iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"));
         let mut session = self.session();
         if let Some(challenge) = fresh {
@@ -220,66 +175,81 @@ impl Shelly {
         Ok(Some(digest::authorization(challenge, USER, password, &request)))
     }
 
-    async fn send(
-        &self,
-        sender: &mut http1::SendRequest<Full<Bytes>>,
-        body: &str,
-        authorization: Option<Secret>,
-    ) -> Result<Reply, RelayError> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(PATH)
-            .header(HOST, &self.options.address)
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONNECTION, "keep-alive");
-        if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization.expose());
+    /// The `result` of the reply to command `number`.
+    fn result(&self, number: u32, reply: HttpReply) -> Result<Value, RelayError> {
+        match reply.status {
+            401 => {
+                self.session().challenge = None;
+                return Err(self.endpoint.auth_failed());
+            }
+            404 => {
+                return Err(self.endpoint.rejected("it has no /rpc: not a Shelly of the second generation or later"));
+            }
+            _ => {}
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
-        let request = request.map_err(|_| self.rejected("the address cannot stand in a request"))?;
-        sender.ready().await.map_err(|error| self.bad_reply(error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.bad_reply(error))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(|error| self.bad_reply(error))?;
-        let challenge = head.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Reply { status: head.status, challenge, body: body.to_bytes() })
+        match RpcReply::parse(&reply.accepted(&self.endpoint)?) {
+            Ok(RpcReply { id, .. }) if id != u64::from(number) => {
+                Err(self.endpoint.bad_reply("it answers another command"))
+            }
+            Ok(RpcReply { outcome: Ok(result), .. }) => Ok(result),
+            Ok(RpcReply { outcome: Err((401, _)), .. }) => Err(self.endpoint.auth_failed()),
+            Ok(RpcReply { outcome: Err((code, message)), .. }) => {
+                Err(self.endpoint.rejected(format_args!("{message} ({code})")))
+            }
+            Err(detail) => Err(self.endpoint.bad_reply(detail)),
+        }
     }
 
-    /// The `result` of the reply to command `number`.
-    fn result(&self, number: u32, reply: &Reply) -> Result<Value, RelayError> {
-        match reply.status {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => {
-                self.session().challenge = None;
-                return Err(self.auth_failed());
-            }
-            StatusCode::NOT_FOUND => {
-                return Err(self.rejected("it has no /rpc: not a Shelly of the second generation or later"));
-            }
-            other => return Err(self.bad_reply(format_args!("HTTP status {}", other.as_u16()))),
+    /// Reads a boolean of component `id`.
+    async fn read(&self, method: &str, id: u8, key: &str) -> Result<Contact, RelayError> {
+        let result = self.call(method, json!({"id": id})).await?;
+        if result.get("id").and_then(Value::as_u64) != Some(u64::from(id)) {
+            return Err(self.endpoint.bad_reply("it answers about another channel"));
         }
-        let mut frame: Value =
-            serde_json::from_slice(&reply.body).map_err(|_| self.bad_reply("the body is no JSON"))?;
-        if frame.get("id").and_then(Value::as_u64) != Some(u64::from(number)) {
-            return Err(self.bad_reply("it answers another command"));
+        match result.get(key) {
+            Some(Value::Bool(true)) => Ok(Contact::On),
+            Some(Value::Bool(false)) => Ok(Contact::Off),
+            // An input of type `button` has a state of null.
+            Some(Value::Null) => Err(self.endpoint.rejected("it has no state: set the input's type to switch")),
+            _ => Err(self.endpoint.bad_reply(format_args!("{key} is missing"))),
         }
-        if let Some(error) = frame.get("error") {
-            let code =
-                error.get("code").and_then(Value::as_i64).ok_or_else(|| self.bad_reply("an error without a code"))?;
-            let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-            return Err(if code == 401 {
-                self.auth_failed()
-            } else {
-                self.rejected(format_args!("{message} ({code})"))
-            });
-        }
-        frame.get_mut("result").map(Value::take).ok_or_else(|| self.bad_reply("neither a result nor an error"))
     }
 
     async fn switch(&self, params: Value) -> Result<(), RelayError> {
         let result = self.call("Switch.Set", params).await?;
         // `was_on` is what tells a reply of Switch.Set from any other.
-        result.get("was_on").and_then(Value::as_bool).map(|_| ()).ok_or_else(|| self.bad_reply("was_on is missing"))
+        result
+            .get("was_on")
+            .and_then(Value::as_bool)
+            .map(|_| ())
+            .ok_or_else(|| self.endpoint.bad_reply("was_on is missing"))
+    }
+}
+
+/// A reply frame of JSON-RPC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcReply {
+    /// The command it answers.
+    pub id: u64,
+    /// Its result, or the error's code and message.
+    pub outcome: Result<Value, (i64, String)>,
+}
+
+impl RpcReply {
+    /// Reads the body of a reply.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
+        let mut frame: Value = serde_json::from_slice(body).map_err(|_| "the body is no JSON")?;
+        let id = frame.get("id").and_then(Value::as_u64).ok_or("it answers another command")?;
+        if let Some(error) = frame.get("error") {
+            let code = error.get("code").and_then(Value::as_i64).ok_or("an error without a code")?;
+            let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+            return Ok(Self { id, outcome: Err((code, message.to_owned())) });
+        }
+        let result = frame.get_mut("result").map(Value::take).ok_or("neither a result nor an error")?;
+        Ok(Self { id, outcome: Ok(result) })
     }
 }
 
@@ -306,15 +276,14 @@ impl Relay for Shelly {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let result = self.call("Switch.GetStatus", json!({"id": channel})).await?;
-            if result.get("id").and_then(Value::as_u64) != Some(u64::from(channel)) {
-                return Err(self.bad_reply("it answers about another channel"));
-            }
-            match result.get("output").and_then(Value::as_bool) {
-                Some(true) => Ok(Contact::On),
-                Some(false) => Ok(Contact::Off),
-                None => Err(self.bad_reply("output is missing")),
-            }
+            self.read("Switch.GetStatus", channel, "output").await
+        })
+    }
+
+    fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        Box::pin(async move {
+            checked_input(&self.capabilities, input)?;
+            self.read("Input.GetStatus", input, "state").await
         })
     }
 }
@@ -322,11 +291,6 @@ impl Relay for Shelly {
 /// The address alone.
 impl fmt::Debug for Shelly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shelly at {}", self.options.address)
+        write!(f, "shelly at {}", self.endpoint.address())
     }
-}
-
-/// A device's words, fit for a log: one line of at most 120 characters.
-fn shortened(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(120).collect()
 }

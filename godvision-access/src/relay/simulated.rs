@@ -9,9 +9,33 @@ use std::time::Duration;
 
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{
-    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_input, checked_pulse,
 };
 use godvision_core::{Clock, MonoTime};
+
+use super::address::RelayAddress;
+use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
+use crate::error::Error;
+
+/// What its address holds. Two addresses with one host are one relay; one without a host is its own.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "simulated",
+    title: "Simulated relay",
+    about: "Exists in memory only: to try a site out before its devices are wired.",
+    fields: &[
+        AddressField {
+            key: "host",
+            kind: FieldKind::Host,
+            required: false,
+            default: None,
+            about: "a name of your own, if several doors share the relay",
+        },
+        AddressField::channels(64, "1"),
+        AddressField::inputs(64),
+    ],
+    pulse: PulseEnd::Device,
+    verified: Verified::Device,
+};
 
 /// How long a slow reply is waited for.
 pub const TIMEOUT: Duration = Duration::from_millis(200);
@@ -46,6 +70,8 @@ struct Switch {
 #[derive(Default)]
 struct State {
     switches: Vec<Switch>,
+    /// Closed or not.
+    inputs: Vec<bool>,
     trouble: Trouble,
     moves: usize,
 }
@@ -66,6 +92,23 @@ impl SimulatedRelay {
             step: Duration::from_millis(1),
         };
         Self::with_timing(channels, clock, pulse)
+    }
+
+    /// From `simulated://[name][?channels=N][&inputs=N]`.
+    ///
+    /// # Errors
+    /// [`Error::BadRelayField`].
+    pub fn from_address(address: &RelayAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        SPEC.check(address)?;
+        Ok(Self::new(SPEC.channels(address), clock).with_inputs(SPEC.inputs(address)))
+    }
+
+    /// With so many inputs, all open.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: u8) -> Self {
+        self.capabilities.inputs = inputs;
+        self.locked().inputs = vec![false; usize::from(inputs)];
+        self
     }
 
     /// A relay that cannot time pulses: it stays on until it is switched off.
@@ -102,6 +145,18 @@ impl SimulatedRelay {
         if let Some(switch) = self.locked().switches.get_mut(usize::from(channel)) {
             *switch = Switch { on: contact == Contact::On, off_at: None };
         }
+    }
+
+    /// Closes or opens an input at the device.
+    pub fn close_input(&self, input: u8, contact: Contact) {
+        if let Some(closed) = self.locked().inputs.get_mut(usize::from(input)) {
+            *closed = contact == Contact::On;
+        }
+    }
+
+    /// Cuts the power and brings it back: every contact is at rest.
+    pub fn reboot(&self) {
+        self.locked().switches.fill(Switch::default());
     }
 
     /// How many commands have moved a contact or could have.
@@ -190,6 +245,17 @@ impl Relay for SimulatedRelay {
             checked_channel(&self.capabilities, channel)?;
             self.exchange(|state, now| {
                 state.switches.get_mut(usize::from(channel)).map_or(Contact::Off, |switch| switch.read(now))
+            })
+            .await
+        })
+    }
+
+    fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        Box::pin(async move {
+            checked_input(&self.capabilities, input)?;
+            self.exchange(|state, _| match state.inputs.get(usize::from(input)) {
+                Some(true) => Contact::On,
+                _ => Contact::Off,
             })
             .await
         })

@@ -194,3 +194,15 @@ pub fn checked_channel(capabilities: &Capabilities, channel: u8) -> Result<(), R
         Err(RelayError::NoSuchChannel { channel, channels: capabilities.channels })
     }
 }
+
+/// Checks an input against `capabilities`.
+///
+/// # Errors
+/// [`RelayError::NoSuchInput`].
+pub fn checked_input(capabilities: &Capabilities, input: u8) -> Result<(), RelayError> {
+    if input < capabilities.inputs {
+        Ok(())
+    } else {
+        Err(RelayError::NoSuchInput { input, inputs: capabilities.inputs })
+    }
+}

@@ -62,6 +62,12 @@ pub trait RelayBench {
         false
     }
 
+    /// Whether its protocol has a word for no. A device without one does nothing under [`Spoil::Refuse`] and answers as
+    /// ever, and the driver must notice that nothing moved.
+    fn can_refuse(&self) -> bool {
+        true
+    }
+
     /// Lets time pass at the device.
     fn advance(&self, by: Duration);
 
@@ -303,6 +309,17 @@ pub async fn garbage_is_an_ambiguous_error(bench: &impl RelayBench) {
 /// The device says no: neither a success nor something to repeat for ever.
 pub async fn a_refusal_is_rejected(bench: &impl RelayBench) {
     let moves = bench.moves();
+    if !bench.can_refuse() {
+        let (relay, pulse) = (bench.relay(), pulse_of(bench));
+        bench.spoil(Spoil::Refuse);
+        for result in [relay.pulse(0, pulse).await, relay.set(0, Contact::On).await] {
+            assert!(matches!(result, Err(RelayError::Rejected { .. })), "nothing moved: {result:?}");
+        }
+        assert_eq!((bench.contact(0), bench.moves()), (Contact::Off, moves));
+        bench.spoil(Spoil::Nothing);
+        relay.pulse(0, pulse).await.expect("the healed device");
+        return;
+    }
     for error in fails_in_time(bench, Spoil::Refuse).await {
         assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
         assert!(!error.is_temporary() && !error.is_ambiguous());
