@@ -26,6 +26,8 @@ pub struct RelayAddress {
     pub host: String,
     /// Port, if given.
     pub port: Option<u16>,
+    /// What stands behind the host, with its `/`, percent-decoded; empty if there is nothing.
+    pub path: String,
     /// What stands behind `?`, as names and values, percent-decoded.
     pub query: Vec<(String, String)>,
 }
@@ -45,11 +47,13 @@ impl RelayAddress {
             return Err(bad("it holds a space or a control character"));
         }
         let (scheme, rest) = text.split_once("://").ok_or(bad("write scheme://host"))?;
-        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+'))
+        {
             return Err(bad("the scheme before :// is letters and digits"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = percent_decoded(path).ok_or(bad("a % in the path is not followed by two hexadecimal digits"))?;
         let (user_info, host_port) = match authority.rsplit_once('@') {
             Some((user_info, host_port)) => (Some(user_info), host_port),
             None => (None, authority),
@@ -79,7 +83,15 @@ impl RelayAddress {
             let decoded = percent_decoded(name).zip(percent_decoded(value));
             pairs.push(decoded.ok_or(bad("a % behind the ? is not followed by two hexadecimal digits"))?);
         }
-        Ok(Self { scheme: scheme.to_ascii_lowercase(), user, password, host: host.to_owned(), port, query: pairs })
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            user,
+            password,
+            host: host.to_owned(),
+            port,
+            path,
+            query: pairs,
+        })
     }
 
     /// The value of `name` behind the `?`.
@@ -141,7 +153,11 @@ mod tests {
         assert_eq!(format!("{address:?}"), "shelly://[fd00::1]");
         let plain = parsed("shelly://relay.local");
         assert_eq!((plain.user, plain.password, plain.port), (None, None, None));
-        assert_eq!(parsed("simulated://").host, "");
+        assert_eq!((parsed("simulated://").host, parsed("simulated://").path), (String::new(), String::new()));
+        let line = parsed("modbus+rtu:///dev/tty%20USB0?baud=9600");
+        assert_eq!((line.scheme.as_str(), line.host.as_str()), ("modbus+rtu", ""));
+        assert_eq!((line.path.as_str(), line.value("baud")), ("/dev/tty USB0", Some("9600")));
+        assert_eq!(address.path, "/x");
         assert_eq!(parsed("shelly://[fd00::1]").port, None);
     }
 
@@ -160,6 +176,8 @@ mod tests {
             "shelly://a:%zz@x",
             "shelly://fd00::1",
             "shelly://x?a=%",
+            "shelly://x/%",
+            "shel_ly://x",
             "shelly://x\n",
             &format!("x://{}", "y".repeat(ADDRESS_BYTES_MAX)),
         ] {
