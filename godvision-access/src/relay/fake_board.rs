@@ -30,10 +30,11 @@ pub enum Spoil {
     Refuse,
 }
 
+/// A contact, and when it opens by itself.
 #[derive(Clone, Copy, Default)]
-struct Switch {
-    on: bool,
-    off_at: Option<MonoTime>,
+pub(crate) struct Switch {
+    pub(crate) on: bool,
+    pub(crate) off_at: Option<MonoTime>,
 }
 
 #[derive(Default)]
@@ -120,12 +121,24 @@ impl FakeBoard {
 
     /// Carries out a command; `None` for a channel that does not exist.
     pub(crate) fn switch(&self, channel: u8, on: bool, off_after: Option<Duration>) -> Option<()> {
+        self.change(channel, |switch, now| *switch = Switch { on, off_at: off_after.map(|after| now + after) })?;
+        self.count_move();
+        Some(())
+    }
+
+    /// Changes a contact and its time by a device's own rules; `None` for a channel that does not exist.
+    pub(crate) fn change(&self, channel: u8, change: impl FnOnce(&mut Switch, MonoTime)) -> Option<()> {
         let now = self.clock.mono();
         let mut state = self.locked();
         let switch = state.switches.get_mut(usize::from(channel))?;
-        *switch = Switch { on, off_at: off_after.map(|after| now + after) };
-        state.moves += 1;
+        switch.read(now);
+        change(switch, now);
         Some(())
+    }
+
+    /// Counts a command that moved a contact by [`FakeBoard::change`].
+    pub(crate) fn count_move(&self) {
+        self.locked().moves += 1;
     }
 
     /// Returns when the link is cut or the power goes.

@@ -23,10 +23,14 @@ pub mod digest;
 pub mod fake_board;
 #[cfg(all(feature = "fieldbus-testkit", feature = "modbus"))]
 pub mod fake_modbus;
+#[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
+pub mod fake_mqtt;
 #[cfg(feature = "testkit")]
 pub mod fake_shelly;
 #[cfg(feature = "modbus")]
 pub mod modbus;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(feature = "fieldbus")]
 #[allow(dead_code, reason = "each driver needs its part of it")]
 mod peer;
@@ -73,6 +77,10 @@ impl RelayRegistry {
         #[cfg(feature = "modbus")]
         let registry = ["modbus+tcp", "modbus+rtutcp", "modbus+rtu"].into_iter().fold(registry, |registry, scheme| {
             registry.with(scheme, |address| Ok(Arc::new(modbus::Modbus::from_address(address)?)))
+        });
+        #[cfg(feature = "mqtt")]
+        let registry = ["mqtt", "tasmota+mqtt", "zigbee2mqtt"].into_iter().fold(registry, |registry, scheme| {
+            registry.with(scheme, |address| Ok(Arc::new(mqtt::Mqtt::from_address(address)?)))
         });
         drop(clock);
         registry
