@@ -17,7 +17,7 @@
 //! **Never:** registration by side effect, retries (the door does that).
 
 pub mod address;
-#[cfg(feature = "shelly")]
+#[cfg(any(feature = "shelly", feature = "onvif"))]
 pub mod digest;
 #[cfg(feature = "fieldbus-testkit")]
 pub mod fake_board;
@@ -25,12 +25,16 @@ pub mod fake_board;
 pub mod fake_modbus;
 #[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
 pub mod fake_mqtt;
+#[cfg(all(feature = "fieldbus-testkit", feature = "onvif"))]
+pub mod fake_onvif;
 #[cfg(feature = "testkit")]
 pub mod fake_shelly;
 #[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "onvif")]
+pub mod onvif;
 #[cfg(feature = "fieldbus")]
 #[allow(dead_code, reason = "each driver needs its part of it")]
 mod peer;
@@ -82,6 +86,12 @@ impl RelayRegistry {
         let registry = ["mqtt", "tasmota+mqtt", "zigbee2mqtt"].into_iter().fold(registry, |registry, scheme| {
             registry.with(scheme, |address| Ok(Arc::new(mqtt::Mqtt::from_address(address)?)))
         });
+        #[cfg(feature = "onvif")]
+        let registry = {
+            let clock = Arc::clone(&clock);
+            registry
+                .with("onvif", move |address| Ok(Arc::new(onvif::Onvif::from_address(address, Arc::clone(&clock))?)))
+        };
         drop(clock);
         registry
     }

@@ -68,10 +68,15 @@ impl Peer {
 
 /// `?timeout_ms=`, 50 to 10 000.
 pub(crate) fn timeout_of(address: &RelayAddress) -> Result<Duration, Error> {
-    let timeout_ms = number(address, "timeout_ms", TIMEOUT.as_millis() as u64, 50..=10_000);
-    Ok(Duration::from_millis(
-        timeout_ms.ok_or(Error::BadRelayUrl { detail: "timeout_ms= is a number from 50 to 10000" })?,
-    ))
+    timeout_or(address, TIMEOUT)
+}
+
+/// `?timeout_ms=`, 50 to 10 000, or what it is when it is not given.
+pub(crate) fn timeout_or(address: &RelayAddress, absent: Duration) -> Result<Duration, Error> {
+    let absent_ms = u64::try_from(absent.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = number(address, "timeout_ms", absent_ms, 50..=10_000);
+    let detail = "timeout_ms= is a number from 50 to 10000";
+    timeout_ms.map(Duration::from_millis).ok_or(Error::BadRelayUrl { detail })
 }
 
 /// The number `name` behind the `?`, or what it is when it is not given; `None` outside `range`.
