@@ -21,6 +21,8 @@ pub mod address;
 pub mod digest;
 #[cfg(feature = "fieldbus-testkit")]
 pub mod fake_board;
+#[cfg(all(feature = "fieldbus-testkit", feature = "gpio"))]
+pub mod fake_gpio;
 #[cfg(all(feature = "fieldbus-testkit", feature = "modbus"))]
 pub mod fake_modbus;
 #[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
@@ -29,6 +31,8 @@ pub mod fake_mqtt;
 pub mod fake_onvif;
 #[cfg(feature = "testkit")]
 pub mod fake_shelly;
+#[cfg(feature = "gpio")]
+pub mod gpio;
 #[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]
@@ -92,6 +96,8 @@ impl RelayRegistry {
             registry
                 .with("onvif", move |address| Ok(Arc::new(onvif::Onvif::from_address(address, Arc::clone(&clock))?)))
         };
+        #[cfg(all(feature = "gpio", target_os = "linux"))]
+        let registry = registry.with("gpio", |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
         drop(clock);
         registry
     }

@@ -11,6 +11,7 @@ use godvision_core::driver::relay::{Contact, Relay};
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A driver and the fake behind it; `device` keeps the fake running.
+#[allow(dead_code, reason = "not every bench asks its device")]
 pub(crate) struct BoardBench<D> {
     pub(crate) clock: ManualClock,
     pub(crate) board: Arc<FakeBoard>,
