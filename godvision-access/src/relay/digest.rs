@@ -1,8 +1,9 @@
-//! HTTP digest authentication with SHA-256 and `qop=auth` (RFC 7616): the arithmetic and the headers, without IO.
+//! HTTP digest authentication with `qop=auth` (RFC 7616): the arithmetic and the headers, without IO. SHA-256, and MD5 for
+//! devices that know nothing better.
 //!
 //! The client answers a challenge; [`verify`] is the other side, for the fake device and for servers.
 //!
-//! **Never:** MD5 (Shelly Gen2 devices speak SHA-256 only), `auth-int`, a password in an error.
+//! **Never:** MD5 where the device is known to speak SHA-256 ([`Challenge::parse`]), `auth-int`, a password in an error.
 
 use godvision_core::Secret;
 use sha2::{Digest, Sha256};
@@ -10,9 +11,23 @@ use sha2::{Digest, Sha256};
 /// Longest header that is looked at.
 pub const HEADER_BYTES_MAX: usize = 2048;
 
+/// What is hashed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-256.
+    #[default]
+    Sha256,
+    /// MD5: what cameras ask for.
+    #[cfg(feature = "onvif")]
+    Md5,
+}
+
 /// What a device asks for in `WWW-Authenticate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
+    /// What it hashes with.
+    pub algorithm: Algorithm,
     /// Realm, part of what is hashed.
     pub realm: String,
     /// The device's nonce.
@@ -36,20 +51,35 @@ pub enum ChallengeError {
 }
 
 impl Challenge {
-    /// Reads the value of a `WWW-Authenticate` header.
+    /// Reads the value of a `WWW-Authenticate` header that asks for SHA-256.
     ///
     /// # Errors
     /// [`ChallengeError`].
     pub fn parse(header: &str) -> Result<Self, ChallengeError> {
+        let challenge = Self::parse_any(header)?;
+        if challenge.algorithm == Algorithm::Sha256 { Ok(challenge) } else { Err(ChallengeError::Unsupported) }
+    }
+
+    /// Reads the value of a `WWW-Authenticate` header with any [`Algorithm`].
+    ///
+    /// # Errors
+    /// [`ChallengeError`].
+    pub fn parse_any(header: &str) -> Result<Self, ChallengeError> {
         let fields = fields(header)?;
         let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let (realm, nonce) = field("realm").zip(field("nonce")).ok_or(ChallengeError::Damaged)?;
         let algorithm = field("algorithm").unwrap_or_else(|| "MD5".into());
         let qop = field("qop").unwrap_or_default();
-        if !algorithm.eq_ignore_ascii_case("SHA-256") || !qop.split(',').any(|it| it.trim() == "auth") {
+        let algorithm = match algorithm.to_ascii_uppercase().as_str() {
+            "SHA-256" => Algorithm::Sha256,
+            #[cfg(feature = "onvif")]
+            "MD5" => Algorithm::Md5,
+            _ => return Err(ChallengeError::Unsupported),
+        };
+        if !qop.split(',').any(|it| it.trim() == "auth") {
             return Err(ChallengeError::Unsupported);
         }
-        Ok(Self { realm, nonce, opaque: field("opaque") })
+        Ok(Self { algorithm, realm, nonce, opaque: field("opaque") })
     }
 }
 
@@ -68,12 +98,13 @@ pub struct Request<'a> {
 
 /// The value of the `Authorization` header that answers `challenge`. Secret: with it the password can be guessed offline.
 pub fn authorization(challenge: &Challenge, user: &str, password: &Secret, request: &Request<'_>) -> Secret {
-    let Challenge { realm, nonce, opaque } = challenge;
+    let Challenge { algorithm, realm, nonce, opaque } = challenge;
     let Request { uri, count, client_nonce, .. } = request;
-    let response = response(realm, user, password, nonce, request);
+    let response = response(*algorithm, realm, user, password, nonce, request);
+    let algorithm = algorithm.name();
     let opaque = opaque.as_ref().map(|opaque| format!(", opaque={}", quoted(opaque))).unwrap_or_default();
     Secret::new(format!(
-        "Digest username={}, realm={}, nonce={}, uri={}, algorithm=SHA-256, qop=auth, nc={count:08x}, cnonce={}, \
+        "Digest username={}, realm={}, nonce={}, uri={}, algorithm={algorithm}, qop=auth, nc={count:08x}, cnonce={}, \
          response=\"{response}\"{opaque}",
         quoted(user),
         quoted(realm),
@@ -84,15 +115,41 @@ pub fn authorization(challenge: &Challenge, user: &str, password: &Secret, reque
 }
 
 /// RFC 7616, 3.4.1: KD(H(A1), nonce:nc:cnonce:qop:H(A2)).
-fn response(realm: &str, user: &str, password: &Secret, nonce: &str, request: &Request<'_>) -> String {
-    let a1 = hex(&[user, ":", realm, ":", password.expose()]);
-    let a2 = hex(&[request.method, ":", request.uri]);
+fn response(
+    algorithm: Algorithm,
+    realm: &str,
+    user: &str,
+    password: &Secret,
+    nonce: &str,
+    request: &Request<'_>,
+) -> String {
+    let a1 = algorithm.hex(&[user, ":", realm, ":", password.expose()]);
+    let a2 = algorithm.hex(&[request.method, ":", request.uri]);
     let count = format!("{:08x}", request.count);
-    hex(&[&a1, ":", nonce, ":", &count, ":", request.client_nonce, ":auth:", &a2])
+    algorithm.hex(&[&a1, ":", nonce, ":", &count, ":", request.client_nonce, ":auth:", &a2])
 }
 
-fn hex(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
+impl Algorithm {
+    /// As it stands in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            #[cfg(feature = "onvif")]
+            Self::Md5 => "MD5",
+        }
+    }
+
+    fn hex(self, parts: &[&str]) -> String {
+        match self {
+            Self::Sha256 => hex::<Sha256>(parts),
+            #[cfg(feature = "onvif")]
+            Self::Md5 => hex::<md5::Md5>(parts),
+        }
+    }
+}
+
+fn hex<D: Digest>(parts: &[&str]) -> String {
+    let mut hash = D::new();
     for part in parts {
         hash.update(part.as_bytes());
     }
@@ -111,6 +168,19 @@ pub struct Verified {
 /// The server's side: whether `header` (of `Authorization`) proves the password for this method and URI. The caller
 /// checks the nonce.
 pub fn verify(header: &str, user: &str, realm: &str, password: &Secret, method: &str, uri: &str) -> Option<Verified> {
+    verify_with(Algorithm::Sha256, header, user, realm, password, (method, uri))
+}
+
+/// [`verify`] with an algorithm of the server's choice; `asked` is method and URI.
+pub fn verify_with(
+    algorithm: Algorithm,
+    header: &str,
+    user: &str,
+    realm: &str,
+    password: &Secret,
+    asked: (&str, &str),
+) -> Option<Verified> {
+    let (method, uri) = asked;
     let fields = fields(header).ok()?;
     let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let nonce = field("nonce")?;
@@ -118,7 +188,7 @@ pub fn verify(header: &str, user: &str, realm: &str, password: &Secret, method: 
     let request = Request { method, uri: field("uri")?, count, client_nonce: field("cnonce")? };
     let same =
         field("username")? == user && field("realm")? == realm && field("uri")? == uri && field("qop")? == "auth";
-    let expected = Secret::new(response(realm, user, password, nonce, &request));
+    let expected = Secret::new(response(algorithm, realm, user, password, nonce, &request));
     let proven = expected.same_as(&field("response")?.into());
     (same && proven).then(|| Verified { nonce: nonce.to_owned(), count })
 }
@@ -217,6 +287,8 @@ mod tests {
         assert_eq!(Challenge::parse("Digest"), Err(ChallengeError::NotDigest));
         let md5 = "Digest realm=\"x\", nonce=\"y\", qop=\"auth\"";
         assert_eq!(Challenge::parse(md5), Err(ChallengeError::Unsupported), "without an algorithm it is MD5");
+        #[cfg(feature = "onvif")]
+        assert_eq!(Challenge::parse_any(md5).unwrap().algorithm, Algorithm::Md5);
         let integrity = "Digest realm=\"x\", nonce=\"y\", qop=\"auth-int\", algorithm=SHA-256";
         assert_eq!(Challenge::parse(integrity), Err(ChallengeError::Unsupported));
         for damaged in ["Digest realm=\"x", "Digest realm", "Digest realm=\"x\"", "Digest realm=\"\\"] {
@@ -226,10 +298,26 @@ mod tests {
         assert_eq!(Challenge::parse(&long), Err(ChallengeError::Damaged));
     }
 
+    #[cfg(feature = "onvif")]
+    #[test]
+    fn the_md5_example_of_rfc_7616_section_3_9_1() {
+        let challenge = Challenge::parse_any(&RFC.replace("SHA-256", "MD5")).unwrap();
+        let request = Request {
+            method: "GET",
+            uri: "/dir/index.html",
+            count: 1,
+            client_nonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+        };
+        let answer = authorization(&challenge, "Mufasa", &"Circle of Life".into(), &request);
+        let expected = "response=\"8ca523f5e9506fed4657c9700eebdbec\"";
+        assert!(answer.expose().contains(expected) && answer.expose().contains("algorithm=MD5"), "{}", answer.expose());
+    }
+
     proptest! {
         #[test]
         fn quotes_survive(realm in "\\PC{0,30}", nonce in "\\PC{0,30}", user in "\\PC{0,20}") {
-            let challenge = Challenge { realm: realm.clone(), nonce: nonce.clone(), opaque: None };
+            let (algorithm, opaque) = (Algorithm::Sha256, None);
+            let challenge = Challenge { algorithm, realm: realm.clone(), nonce: nonce.clone(), opaque };
             let request = Request { method: "POST", uri: "/rpc", count: 17, client_nonce: "c" };
             let answer = authorization(&challenge, &user, &"p".into(), &request);
             let verified = verify(answer.expose(), &user, &realm, &"p".into(), "POST", "/rpc");

@@ -28,6 +28,29 @@ pub mod dingtian;
 pub mod kmtronic;
 #[cfg(feature = "laurent")]
 pub mod laurent;
+#[cfg(any(feature = "shelly", feature = "onvif"))]
+pub mod digest;
+#[cfg(feature = "fieldbus-testkit")]
+pub mod fake_board;
+#[cfg(all(feature = "fieldbus-testkit", feature = "gpio"))]
+pub mod fake_gpio;
+#[cfg(all(feature = "fieldbus-testkit", feature = "modbus"))]
+pub mod fake_modbus;
+#[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
+pub mod fake_mqtt;
+#[cfg(all(feature = "fieldbus-testkit", feature = "onvif"))]
+pub mod fake_onvif;
+#[cfg(feature = "gpio")]
+pub mod gpio;
+#[cfg(feature = "modbus")]
+pub mod modbus;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
+#[cfg(feature = "onvif")]
+pub mod onvif;
+#[cfg(feature = "fieldbus")]
+#[allow(dead_code, reason = "each driver needs its part of it")]
+mod peer;
 #[cfg(feature = "shelly")]
 pub mod shelly;
 #[cfg(feature = "shelly1")]
@@ -43,8 +66,6 @@ pub mod tasmota;
 #[cfg(feature = "template")]
 pub mod template;
 
-#[cfg(feature = "shelly")]
-pub mod digest;
 #[cfg(feature = "tcp")]
 pub mod endpoint;
 #[cfg(feature = "http")]
@@ -139,6 +160,22 @@ impl RelayRegistry {
                 Ok(Arc::new(simulated::SimulatedRelay::from_address(address, Arc::clone(&clock))?))
             })
         };
+        #[cfg(feature = "modbus")]
+        let registry = ["modbus+tcp", "modbus+rtutcp", "modbus+rtu"].into_iter().fold(registry, |registry, scheme| {
+            registry.with(scheme, |address| Ok(Arc::new(modbus::Modbus::from_address(address)?)))
+        });
+        #[cfg(feature = "mqtt")]
+        let registry = ["mqtt", "tasmota+mqtt", "zigbee2mqtt"].into_iter().fold(registry, |registry, scheme| {
+            registry.with(scheme, |address| Ok(Arc::new(mqtt::Mqtt::from_address(address)?)))
+        });
+        #[cfg(feature = "onvif")]
+        let registry = {
+            let clock = Arc::clone(&clock);
+            registry
+                .with("onvif", move |address| Ok(Arc::new(onvif::Onvif::from_address(address, Arc::clone(&clock))?)))
+        };
+        #[cfg(all(feature = "gpio", target_os = "linux"))]
+        let registry = registry.with("gpio", |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
         drop(clock);
         registry
     }
@@ -247,6 +284,8 @@ mod tests {
                 .to_string()
                 .starts_with("there is no relay driver \"gopher\"; known are: ")
         );
+        let unknown = driver("gopher://x").unwrap_err().to_string();
+        assert!(unknown.starts_with("there is no relay driver \"gopher\"; known are: shelly, simulated"), "{unknown}");
     }
 
     #[test]

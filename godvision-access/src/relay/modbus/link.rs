@@ -1,0 +1,144 @@
+//! The edge of the Modbus driver: carries one request and its reply over a connection or a serial line.
+//!
+//! **Never:** a decision about what a reply means.
+
+use godvision_core::driver::relay::RelayError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Mutex;
+
+use super::Place;
+use super::frame::{Exchange, FRAME_BYTES_MAX, Framing, Reply, Request};
+use crate::relay::peer::Peer;
+
+/// One command at a time; the lock holds what the next needs to know.
+pub(super) struct Link {
+    place: Place,
+    framing: Framing,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    transaction: u16,
+    #[cfg(feature = "modbus-serial")]
+    line: serial::Line,
+}
+
+impl Link {
+    /// A link, and its address for errors.
+    pub(super) fn new(place: &Place) -> (Self, String) {
+        let address = match place {
+            Place::Tcp(address) | Place::RtuOverTcp(address) => address.clone(),
+            #[cfg(feature = "modbus-serial")]
+            Place::Serial { path, .. } => path.display().to_string(),
+        };
+        (Self { place: place.clone(), framing: place.framing(), state: Mutex::default() }, address)
+    }
+
+    pub(super) async fn exchange(&self, peer: &Peer, unit: u8, request: Request) -> Result<Reply, RelayError> {
+        let mut state = self.state.lock().await;
+        state.transaction = state.transaction.wrapping_add(1);
+        let exchange = Exchange { framing: self.framing, unit, transaction: state.transaction, request };
+        match &self.place {
+            Place::Tcp(_) | Place::RtuOverTcp(_) => {
+                let mut stream = peer.connect().await?;
+                peer.within(converse(&mut stream, peer, &exchange)).await
+            }
+            #[cfg(feature = "modbus-serial")]
+            Place::Serial { path, baud } => state.line.exchange(path, *baud, peer, &exchange).await,
+        }
+    }
+}
+
+/// Sends the request and reads until the reply is whole.
+async fn converse<S>(stream: &mut S, peer: &Peer, exchange: &Exchange) -> Result<Reply, RelayError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let lost = |error| peer.bad_reply(error);
+    stream.write_all(&exchange.request_bytes()).await.map_err(lost)?;
+    let mut received = Vec::with_capacity(FRAME_BYTES_MAX);
+    loop {
+        let mut chunk = [0; FRAME_BYTES_MAX];
+        let count = stream.read(&mut chunk).await.map_err(lost)?;
+        if count == 0 {
+            return Err(peer.bad_reply("the connection was closed before the reply was whole"));
+        }
+        received.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if let Some(reply) = exchange.reply(&received).map_err(|fault| peer.bad_reply(fault))? {
+            return Ok(reply);
+        }
+        if received.len() > FRAME_BYTES_MAX {
+            return Err(peer.bad_reply("the reply has no end"));
+        }
+    }
+}
+
+#[cfg(feature = "modbus-serial")]
+mod serial {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use godvision_core::driver::relay::RelayError;
+    use serial2_tokio::SerialPort;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::Instant;
+
+    use super::{Exchange, FRAME_BYTES_MAX, Peer, Reply, converse};
+
+    /// The shortest silence between two frames at any speed above 19 200 bit/s (serial line specification, 2.5.1.1).
+    const SILENCE_MIN: Duration = Duration::from_micros(1750);
+    /// Bits of 3.5 characters of 11 bits, rounded up.
+    const SILENCE_BITS: u32 = 39;
+
+    /// A serial line, opened when it is needed and kept.
+    #[derive(Default)]
+    pub(super) struct Line {
+        port: Option<SerialPort>,
+        /// When the last request is too old to be answered, if it was not.
+        unanswered_until: Option<Instant>,
+    }
+
+    impl Line {
+        pub(super) async fn exchange(
+            &mut self,
+            path: &Path,
+            baud: u32,
+            peer: &Peer,
+            exchange: &Exchange,
+        ) -> Result<Reply, RelayError> {
+            self.let_late_replies_pass().await;
+            let port = match self.port.take() {
+                Some(port) => port,
+                None => SerialPort::open(path, baud).map_err(|error| peer.unreachable(error))?,
+            };
+            tokio::time::sleep(SILENCE_MIN.max(Duration::from_secs(1) * SILENCE_BITS / baud.max(1))).await;
+            // Set before anything is sent: a caller that loses interest leaves it behind.
+            self.unanswered_until = Some(Instant::now() + peer.timeout);
+            let _ = port.discard_input_buffer();
+            let port = self.port.insert(port);
+            let result = peer.within(converse(port, peer, exchange)).await;
+            match &result {
+                Ok(_) => self.unanswered_until = None,
+                // A dead line (its adapter was pulled) is opened anew; a silent one is waited out.
+                Err(RelayError::BadReply { .. }) => self.port = None,
+                Err(_) => {}
+            }
+            result
+        }
+
+        /// Reads and throws away until no reply to the last request can come.
+        async fn let_late_replies_pass(&mut self) {
+            let Some(until) = self.unanswered_until else { return };
+            let passing = async {
+                let mut late = [0; FRAME_BYTES_MAX];
+                while let Some(port) = &mut self.port
+                    && port.read(&mut late).await.is_ok_and(|count| count > 0)
+                {}
+                std::future::pending::<()>().await
+            };
+            let _ = tokio::time::timeout_at(until, passing).await;
+            self.unanswered_until = None;
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Relays behind an MQTT broker: Tasmota, Zigbee2MQTT, and anything with a command and a state topic.
+//!
+//! The sources of the payloads are named in [`dialect`]. Pulses of Tasmota (`PulseTime`, confirmed before the contact
+//! moves) and of Zigbee devices (`on_time`, one message) are timed on the device; a plain device's pulse is the caller's
+//! to end. A command is confirmed by what the device says after it, never by the broker's receipt, and every command has
+//! a connection of its own: nothing is kept that could be delivered later.
+//!
+//! To be known by who installs it:
+//! - Tasmota keeps `PulseTime` as a setting: whoever presses the device's button afterwards gets a pulse as well, until
+//!   the driver switches on lastingly. Longer than 11.1 s it counts whole seconds, so longer pulses are refused.
+//! - Whether a Zigbee device knows On With Timed Off depends on its model. A second, shorter time does not shorten the
+//!   first one (the cluster's rule), and to switch on lastingly the contact is opened for a moment.
+//! - A plain device without `get=` is as honest as the last message that the broker kept; `available=` says whether it
+//!   still counts.
+//! - The broker's password guards the door: whoever may publish may open.
+//!
+//! Not verified on devices: the wording of Zigbee2MQTT's errors, `PulseTime` on relays above the eighth.
+//!
+//! **Never:** retries, TLS (put the broker on the doors' own network), MQTT 5.
+
+pub mod dialect;
+mod session;
+
+use std::fmt;
+use std::time::Duration;
+
+use godvision_core::Secret;
+use godvision_core::driver::BoxFuture;
+use godvision_core::driver::relay::{Capabilities, Contact, Relay, RelayError, checked_channel, checked_pulse};
+
+use super::address::RelayAddress;
+use super::peer::{self, Peer};
+use crate::error::Error;
+use dialect::{Dialect, Heard, PlainTopics, Step};
+use session::{Login, Session};
+pub use session::{PACKET_BYTES_MAX, WAITING_MAX};
+
+/// How to reach a device.
+#[derive(Clone, Debug)]
+pub struct MqttOptions {
+    /// Host and port of the broker.
+    pub broker: String,
+    /// The user name there, if it wants one.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// How the device is spoken to.
+    pub dialect: Dialect,
+    /// How many contacts it has, 1 to 64.
+    pub channels: u8,
+    /// How long a command may take.
+    pub timeout: Duration,
+}
+
+impl MqttOptions {
+    /// A device with one contact, at a broker that wants no password.
+    pub fn new(broker: impl Into<String>, dialect: Dialect) -> Self {
+        Self { broker: broker.into(), user: None, password: None, dialect, channels: 1, timeout: peer::TIMEOUT }
+    }
+}
+
+/// A relay behind a broker.
+pub struct Mqtt {
+    options: MqttOptions,
+    capabilities: Capabilities,
+    peer: Peer,
+}
+
+impl Mqtt {
+    /// A driver; nothing is sent yet.
+    pub fn new(options: MqttOptions) -> Self {
+        let capabilities = Capabilities {
+            driver: options.dialect.driver(),
+            channels: options.channels,
+            pulse: options.dialect.pulse(),
+            inputs: 0,
+        };
+        let peer = Peer { address: options.broker.clone(), timeout: options.timeout };
+        Self { options, capabilities, peer }
+    }
+
+    /// From one of
+    /// - `tasmota+mqtt://[user:password@]broker[:1883]/TOPIC[?channels=N]`
+    /// - `zigbee2mqtt://[user:password@]broker[:1883]/FRIENDLY_NAME[?base=zigbee2mqtt&states=state_l1,state_l2]`
+    /// - `mqtt://[user:password@]broker[:1883]/?command=TOPIC&state=TOPIC[&get=TOPIC&get_payload=X&available=TOPIC`
+    ///   `&available_payload=online&on=ON&off=OFF&field=NAME&channels=N]`, with `{n}` in topics for the channel.
+    ///
+    /// # Errors
+    /// [`Error::BadRelayUrl`].
+    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+        let bad = |detail| Error::BadRelayUrl { detail };
+        let broker = peer::host_port(address, 1883)?;
+        let name = address.path.trim_start_matches('/');
+        let mut channels = address.channels()?;
+        let dialect = match address.scheme.as_str() {
+            "tasmota+mqtt" => {
+                peer::only_known(address, &["channels"], "behind the ? only channels= and timeout_ms= are known")?;
+                Dialect::Tasmota { topic: topic(name)? }
+            }
+            "zigbee2mqtt" => {
+                peer::only_known(
+                    address,
+                    &["channels", "base", "states"],
+                    "behind the ? only channels=, base=, states= and timeout_ms= are known",
+                )?;
+                let properties: Vec<String> = match address.value("states") {
+                    Some(names) => names.split(',').map(str::to_owned).collect(),
+                    None if channels == 1 => vec!["state".into()],
+                    None => (1..=channels).map(|number| format!("state_l{number}")).collect(),
+                };
+                channels = u8::try_from(properties.len()).unwrap_or(u8::MAX);
+                if channels > super::address::CHANNELS_MAX || properties.iter().any(String::is_empty) {
+                    return Err(bad("states= is a list of at most 64 names"));
+                }
+                let base = topic(address.value("base").unwrap_or("zigbee2mqtt"))?;
+                Dialect::Zigbee2Mqtt { base, name: topic(name)?, properties }
+            }
+            _ => Dialect::Plain(Box::new(plain(address)?)),
+        };
+        if address.password.is_some() && address.user.is_none() {
+            return Err(bad("a broker's password needs a user name"));
+        }
+        Ok(Self::new(MqttOptions {
+            user: address.user.clone(),
+            password: address.password.clone(),
+            channels,
+            timeout: peer::timeout_of(address)?,
+            ..MqttOptions::new(broker, dialect)
+        }))
+    }
+
+    /// Takes the steps one after the other within the time allowed; the contact that the last one confirmed.
+    async fn take(&self, channel: u8, steps: Vec<Step>) -> Result<Option<Contact>, RelayError> {
+        let stream = self.peer.connect().await?;
+        let none = Secret::new(String::new());
+        let login = self
+            .options
+            .user
+            .as_deref()
+            .map(|user| Login { user, password: self.options.password.as_ref().unwrap_or(&none) });
+        self.peer
+            .within(async {
+                let mut session = Session::open(&self.peer, stream, login).await?;
+                let (mut last, mut is_sent, mut heard) = (None, false, Vec::new());
+                for Step { publish, expect } in steps {
+                    let topics = self.options.dialect.topics(channel, expect);
+                    if topics != heard {
+                        session.subscribe(topics.clone()).await?;
+                        heard = topics;
+                    }
+                    if let Some((topic, payload)) = publish {
+                        is_sent = true;
+                        session.publish(topic, payload).await?;
+                    }
+                    last = loop {
+                        let message = session.message().await?;
+                        match self.options.dialect.heard(channel, expect, &message) {
+                            Heard::Nothing => {}
+                            Heard::Confirmed(contact) => break contact,
+                            Heard::Refused(detail) => return Err(self.peer.rejected(detail)),
+                            // A bridge that has no answer from its device does not know what the device did.
+                            Heard::Away(_) if is_sent => return Err(self.peer.timed_out()),
+                            Heard::Away(detail) => return Err(self.peer.unreachable(detail)),
+                            Heard::Nonsense(detail) => return Err(self.peer.bad_reply(detail)),
+                        }
+                    };
+                }
+                session.close().await;
+                Ok(last)
+            })
+            .await
+    }
+}
+
+/// The topics behind the `?`.
+fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
+    const KNOWN: [&str; 10] =
+        ["channels", "command", "state", "get", "get_payload", "available", "available_payload", "on", "off", "field"];
+    const KNOWN_DETAIL: &str = "behind the ? only command=, state=, get=, get_payload=, available=, available_payload=, \
+                                on=, off=, field=, channels= and timeout_ms= are known";
+    peer::only_known(address, &KNOWN, KNOWN_DETAIL)?;
+    let bad = |detail| Error::BadRelayUrl { detail };
+    let text = |name, absent: &str| address.value(name).unwrap_or(absent).to_owned();
+    let needed = "command= and state= are the device's topics";
+    let topics = PlainTopics {
+        get: address.value("get").map(topic).transpose()?,
+        get_payload: text("get_payload", ""),
+        available: address.value("available").map(topic).transpose()?,
+        available_payload: text("available_payload", "online"),
+        on: text("on", "ON"),
+        off: text("off", "OFF"),
+        field: address.value("field").map(str::to_owned),
+        ..PlainTopics::new(
+            topic(address.value("command").ok_or(bad(needed))?)?,
+            topic(address.value("state").ok_or(bad(needed))?)?,
+        )
+    };
+    if topics.on == topics.off {
+        return Err(bad("on= and off= are the same"));
+    }
+    Ok(topics)
+}
+
+/// A topic without wildcards.
+fn topic(text: &str) -> Result<String, Error> {
+    if text.is_empty() || text.contains(['+', '#', '\0']) {
+        return Err(Error::BadRelayUrl { detail: "a topic is a name without + and #" });
+    }
+    Ok(text.to_owned())
+}
+
+impl Relay for Mqtt {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            let duration = checked_pulse(&self.capabilities, channel, duration)?;
+            self.take(channel, self.options.dialect.pulse_steps(channel, duration)).await.map(|_| ())
+        })
+    }
+
+    fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            checked_channel(&self.capabilities, channel)?;
+            self.take(channel, self.options.dialect.set_steps(channel, contact)).await.map(|_| ())
+        })
+    }
+
+    fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        Box::pin(async move {
+            checked_channel(&self.capabilities, channel)?;
+            let contact = self.take(channel, self.options.dialect.status_steps(channel)).await?;
+            contact.ok_or_else(|| self.peer.bad_reply("it says nothing about the contact"))
+        })
+    }
+}
+
+/// The broker alone.
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.capabilities.driver, self.peer.address)
+    }
+}

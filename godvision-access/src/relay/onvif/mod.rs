@@ -1,0 +1,412 @@
+//! Relay outputs of cameras, encoders and door stations that speak ONVIF.
+//!
+//! The sources are named in [`soap`]. A pulse is `SetRelayOutputSettings` to *monostable* with the delay, confirmed, and
+//! then `SetRelayOutputState` to active: the device returns to idle by itself. Switching on to stay makes the output
+//! *bistable* first. A device that knows one mode only refuses the other; for outputs that are always bistable write
+//! `mode=bistable`, and the caller ends the pulses.
+//!
+//! ONVIF has no question for the state of an output. It is read from the event service: a new subscription is told the
+//! present state of every property, `tns1:Device/Trigger/Relay` among them, and of inputs likewise.
+//!
+//! A password is proved by a WS-UsernameToken digest in the device's own time (which is asked for first, since its clock
+//! may be wrong), or by HTTP digest where the device asks for that.
+//!
+//! Not verified on a device: that activating a monostable output again starts the delay anew, which delays a device
+//! takes (whole seconds are sent), and devices that report relays under another topic.
+//!
+//! **Never:** discovery, TLS, `PasswordText`, the host name that a device writes into its addresses.
+
+mod http;
+pub mod soap;
+pub mod xml;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use godvision_core::driver::BoxFuture;
+use godvision_core::driver::relay::{
+    Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
+};
+use godvision_core::{Clock, Secret};
+use tokio::net::TcpStream;
+
+use super::address::{CHANNELS_MAX, RelayAddress};
+use super::digest::{self, Challenge};
+use super::peer::{self, Peer};
+use crate::error::Error;
+use http::Answer;
+use soap::{Endpoint, IdleState, Message, Refusal, Told};
+use xml::Element;
+
+/// How long a command may take when nothing else is said: cameras answer slowly, and a status takes several questions.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// Where the device service is on every device.
+pub const DEVICE_PATH: &str = "/onvif/device_service";
+/// How often events are taken before the device counts as one that does not tell.
+const PULLS_MAX: usize = 4;
+
+const SECOND: Duration = Duration::from_secs(1);
+const PULSE: PulseTiming = PulseTiming::Device { min: SECOND, max: Duration::from_secs(3600), step: SECOND };
+
+/// How the outputs are driven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The device times pulses; the driver changes the output's settings.
+    #[default]
+    Monostable,
+    /// The settings are left alone; the caller ends pulses.
+    Bistable,
+}
+
+/// How to reach a device, and which outputs count.
+#[derive(Clone, Debug)]
+pub struct OnvifOptions {
+    /// Host and port, such as `192.168.1.30:80`.
+    pub address: String,
+    /// Path of the device service.
+    pub path: String,
+    /// User name, if the device wants one.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Tokens of the outputs: channel 0 is the first.
+    pub outputs: Vec<String>,
+    /// Tokens of the inputs.
+    pub inputs: Vec<String>,
+    /// How the outputs are driven.
+    pub mode: Mode,
+    /// Whether they are open or closed when inactive.
+    pub idle: IdleState,
+    /// How long a command may take.
+    pub timeout: Duration,
+}
+
+impl OnvifOptions {
+    /// One output of a device that wants no password.
+    pub fn new(address: impl Into<String>, output: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            path: DEVICE_PATH.into(),
+            user: None,
+            password: None,
+            outputs: vec![output.into()],
+            inputs: Vec::new(),
+            mode: Mode::default(),
+            idle: IdleState::default(),
+            timeout: TIMEOUT,
+        }
+    }
+}
+
+/// Relay outputs of an ONVIF device.
+pub struct Onvif {
+    options: OnvifOptions,
+    capabilities: Capabilities,
+    peer: Peer,
+    clock: Arc<dyn Clock>,
+    session: Mutex<Session>,
+}
+
+/// What was learnt about the device.
+#[derive(Default)]
+struct Session {
+    /// The device's clock is ahead of ours by so much.
+    ahead_micros: Option<i64>,
+    event_path: Option<String>,
+    /// It wants HTTP digest: its challenge, and how often that was answered.
+    challenge: Option<(Challenge, u32)>,
+}
+
+impl Onvif {
+    /// A driver; nothing is sent yet. `clock` is read for the time in tokens.
+    pub fn new(options: OnvifOptions, clock: Arc<dyn Clock>) -> Self {
+        let count = |tokens: &[String]| u8::try_from(tokens.len()).unwrap_or(u8::MAX).min(CHANNELS_MAX);
+        let capabilities = Capabilities {
+            driver: "onvif",
+            channels: count(&options.outputs),
+            pulse: if options.mode == Mode::Monostable { PULSE } else { PulseTiming::Host },
+            inputs: count(&options.inputs),
+        };
+        let peer = Peer { address: options.address.clone(), timeout: options.timeout };
+        Self { options, capabilities, peer, clock, session: Mutex::default() }
+    }
+
+    /// From `onvif://[user:password@]host[:80][/onvif/device_service]?output=TOKEN[,TOKEN][&input=TOKEN,...`
+    /// `&mode=bistable&idle=closed&timeout_ms=5000]`.
+    ///
+    /// # Errors
+    /// [`Error::BadRelayUrl`].
+    pub fn from_address(address: &RelayAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let bad = |detail| Error::BadRelayUrl { detail };
+        let known = "behind the ? only output=, input=, mode=, idle= and timeout_ms= are known";
+        peer::only_known(address, &["output", "input", "mode", "idle"], known)?;
+        let tokens = |name| -> Result<Vec<String>, Error> {
+            let tokens: Vec<_> = address.value(name).unwrap_or("").split(',').filter(|it| !it.is_empty()).collect();
+            if tokens.len() > usize::from(CHANNELS_MAX) {
+                return Err(bad("output= and input= are lists of at most 64 tokens"));
+            }
+            Ok(tokens.into_iter().map(str::to_owned).collect())
+        };
+        let outputs = tokens("output")?;
+        if outputs.is_empty() {
+            return Err(bad("output= is the token of the relay output, or several with commas"));
+        }
+        let mode = match address.value("mode") {
+            None | Some("monostable") => Mode::Monostable,
+            Some("bistable") => Mode::Bistable,
+            Some(_) => return Err(bad("mode= is monostable or bistable")),
+        };
+        let idle = match address.value("idle") {
+            None | Some("open") => IdleState::Open,
+            Some("closed") => IdleState::Closed,
+            Some(_) => return Err(bad("idle= is open or closed")),
+        };
+        if address.password.is_some() && address.user.is_none() {
+            return Err(bad("a device's password needs a user name"));
+        }
+        let path = if address.path.len() > 1 { address.path.clone() } else { DEVICE_PATH.to_owned() };
+        let options = OnvifOptions {
+            path,
+            user: address.user.clone(),
+            password: address.password.clone(),
+            outputs,
+            inputs: tokens("input")?,
+            mode,
+            idle,
+            timeout: peer::timeout_or(address, TIMEOUT)?,
+            ..OnvifOptions::new(peer::host_port(address, 80)?, "")
+        };
+        Ok(Self::new(options, clock))
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a command of several messages within the time allowed; its first connection tells whether anybody is there.
+    async fn command<T>(&self, messages: impl AsyncFnOnce(Talk<'_>) -> Result<T, RelayError>) -> Result<T, RelayError> {
+        let stream = self.peer.connect().await?;
+        self.peer.within(messages(Talk { device: self, stream: Some(stream), knows_time: false })).await
+    }
+
+    async fn switch(&self, channel: u8, contact: Contact, settings: Option<Message<'_>>) -> Result<(), RelayError> {
+        let Some(token) = self.options.outputs.get(usize::from(channel)) else {
+            return checked_channel(&self.capabilities, channel);
+        };
+        self.command(async |mut talk: Talk<'_>| {
+            // The settings are confirmed before the output moves: a link lost between the two leaves nothing on.
+            if let Some(settings) = settings {
+                talk.ask(&self.options.path, settings, None).await?;
+            }
+            talk.ask(&self.options.path, Message::SetState { token, contact }, None).await.map(|_| ())
+        })
+        .await
+    }
+
+    async fn told(&self, told: Told, token: &str) -> Result<Contact, RelayError> {
+        let (contact, endpoint) = self
+            .command(async |mut talk: Talk<'_>| {
+                let known = self.session().event_path.clone();
+                let path = match known {
+                    Some(path) => path,
+                    None => {
+                        let reply = talk.ask(&self.options.path, Message::GetEventCapabilities, None).await?;
+                        let address = soap::event_service(&reply);
+                        let address = address.ok_or_else(|| self.peer.rejected("the device has no event service"))?;
+                        let path = soap::path_of(&address).to_owned();
+                        self.session().event_path = Some(path.clone());
+                        path
+                    }
+                };
+                let events =
+                    Endpoint { address: format!("http://{}{path}", self.peer.address), parameters: Vec::new() };
+                let reply = talk.ask(&path, Message::CreatePullPoint, Some(&events)).await?;
+                let endpoint = soap::subscription(&reply);
+                let endpoint = endpoint.ok_or_else(|| self.peer.bad_reply("the subscription has no address"))?;
+                for _ in 0..PULLS_MAX {
+                    let reply = talk.ask(endpoint.path(), Message::PullMessages, Some(&endpoint)).await?;
+                    let contact =
+                        soap::told_state(&reply, told, token).map_err(|detail| self.peer.bad_reply(detail))?;
+                    if let Some(contact) = contact {
+                        return Ok((contact, endpoint));
+                    }
+                }
+                Err(self.peer.rejected("the device tells nothing about this token"))
+            })
+            .await?;
+        // The answer is known; a subscription that is not ended so ends by itself.
+        let _ = self
+            .command(async |mut talk: Talk<'_>| {
+                talk.ask(endpoint.path(), Message::Unsubscribe, Some(&endpoint)).await.map(|_| ())
+            })
+            .await;
+        Ok(contact)
+    }
+}
+
+/// The messages of one command.
+struct Talk<'a> {
+    device: &'a Onvif,
+    /// The connection for the first message; each has one of its own.
+    stream: Option<TcpStream>,
+    /// The device's time was asked for in this command.
+    knows_time: bool,
+}
+
+impl Talk<'_> {
+    /// Sends a message with whatever proof of the password the device wants, and returns what answers it.
+    async fn ask(&mut self, path: &str, message: Message<'_>, to: Option<&Endpoint>) -> Result<Element, RelayError> {
+        let Onvif { options, peer, .. } = self.device;
+        let mut has_answered_challenge = false;
+        loop {
+            let challenge = self.device.session().challenge.is_some();
+            let login = options.user.as_deref().zip(options.password.as_ref());
+            let security = match login {
+                Some((user, password)) if !challenge => Some(self.token(user, password).await?),
+                _ => None,
+            };
+            let authorization = match login {
+                Some((user, password)) => self.authorization(user, password, path)?,
+                None => None,
+            };
+            let document = message.envelope(security.as_deref(), to);
+            let answer = self.post(path, &message.action(), &document, authorization).await?;
+            if answer.is_unauthorized {
+                let fresh = answer.challenges.iter().find_map(|header| Challenge::parse_any(header).ok());
+                if let (Some(fresh), Some(_), false) = (fresh, login, has_answered_challenge) {
+                    has_answered_challenge = true;
+                    self.device.session().challenge = Some((fresh, 0));
+                    continue;
+                }
+                self.device.session().challenge = None;
+            }
+            let reply = if answer.is_unauthorized && answer.body.is_empty() {
+                None
+            } else {
+                Some(Element::parse(&answer.body).map_err(|fault| peer.bad_reply(fault))?)
+            };
+            let refusal = match &reply {
+                None => Some(Refusal::NotAuthorized),
+                Some(_) if answer.is_unauthorized => Some(Refusal::NotAuthorized),
+                Some(reply) => soap::refusal(reply),
+            };
+            match refusal {
+                // Its clock may have been set since it was asked.
+                Some(Refusal::NotAuthorized) if security.is_some() && !self.knows_time => {
+                    self.device.session().ahead_micros = None;
+                }
+                Some(Refusal::NotAuthorized) => return Err(peer.auth_failed()),
+                Some(Refusal::Other(detail)) => return Err(peer.rejected(detail)),
+                None => {
+                    let answered = reply.and_then(|reply| reply.find(message.answer()).cloned());
+                    return answered.ok_or_else(|| peer.bad_reply("it answers another question"));
+                }
+            }
+        }
+    }
+
+    /// A token in the device's time, which is asked for once.
+    async fn token(&mut self, user: &str, password: &Secret) -> Result<String, RelayError> {
+        let Onvif { options, peer, clock, session, .. } = self.device;
+        let known = session.lock().unwrap_or_else(PoisonError::into_inner).ahead_micros;
+        let ahead_micros = match known {
+            Some(ahead_micros) => ahead_micros,
+            None => {
+                self.knows_time = true;
+                let message = Message::GetSystemDateAndTime;
+                let answer = self.post(&options.path, &message.action(), &message.envelope(None, None), None).await?;
+                // A device that wants a password even for its time is taken at our own.
+                let theirs = Element::parse(&answer.body).ok().and_then(|reply| soap::device_time(&reply));
+                if theirs.is_none() && !answer.is_unauthorized {
+                    return Err(peer.bad_reply("it does not tell its time"));
+                }
+                let ours = clock.wall();
+                let ahead = theirs.map_or(0, |theirs| theirs.as_unix_micros().saturating_sub(ours.as_unix_micros()));
+                self.device.session().ahead_micros = Some(ahead);
+                ahead
+            }
+        };
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|error| peer.unreachable(error))?;
+        Ok(soap::username_token(user, password, nonce, clock.wall().plus_micros(ahead_micros)))
+    }
+
+    /// The answer to the challenge that is kept.
+    fn authorization(&self, user: &str, password: &Secret, path: &str) -> Result<Option<Secret>, RelayError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| self.device.peer.unreachable(error))?;
+        let client_nonce = random.iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"));
+        let mut session = self.device.session();
+        let Some((challenge, count)) = session.challenge.as_mut() else { return Ok(None) };
+        *count = count.wrapping_add(1);
+        let request = digest::Request { method: "POST", uri: path, count: *count, client_nonce: &client_nonce };
+        Ok(Some(digest::authorization(challenge, user, password, &request)))
+    }
+
+    async fn post(
+        &mut self,
+        path: &str,
+        action: &str,
+        document: &Secret,
+        authorization: Option<Secret>,
+    ) -> Result<Answer, RelayError> {
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self.device.peer.connect().await?,
+        };
+        http::post(&self.device.peer, stream, path, action, document, authorization).await
+    }
+}
+
+impl Relay for Onvif {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            let seconds = checked_pulse(&self.capabilities, channel, duration)?.as_secs();
+            let idle = self.options.idle;
+            let settings =
+                self.options.outputs.get(usize::from(channel)).filter(|_| self.options.mode == Mode::Monostable);
+            let settings = settings.map(|token| Message::Monostable { token, idle, seconds });
+            self.switch(channel, Contact::On, settings).await
+        })
+    }
+
+    fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            checked_channel(&self.capabilities, channel)?;
+            let lasts = contact == Contact::On && self.options.mode == Mode::Monostable;
+            let settings = self.options.outputs.get(usize::from(channel)).filter(|_| lasts);
+            let settings = settings.map(|token| Message::Bistable { token, idle: self.options.idle });
+            self.switch(channel, contact, settings).await
+        })
+    }
+
+    fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        Box::pin(async move {
+            checked_channel(&self.capabilities, channel)?;
+            let token = self.options.outputs.get(usize::from(channel)).map_or("", String::as_str);
+            self.told(Told::Relay, token).await
+        })
+    }
+
+    fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+        Box::pin(async move {
+            let inputs = self.capabilities.inputs;
+            match self.options.inputs.get(usize::from(input)) {
+                Some(token) if input < inputs => self.told(Told::Input, token).await,
+                _ => Err(RelayError::NoSuchInput { input, inputs }),
+            }
+        })
+    }
+}
+
+/// The address alone.
+impl fmt::Debug for Onvif {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "onvif at {}", self.peer.address)
+    }
+}

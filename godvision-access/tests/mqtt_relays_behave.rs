@@ -1,0 +1,123 @@
+//! Relays behind an MQTT broker: the behaviour suite for three kinds of devices, and what only a broker can get wrong.
+
+mod board_bench;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::fake_board::Spoil;
+use godvision_access::relay::fake_mqtt::{Device, FakeMqtt};
+use godvision_access::relay::mqtt::dialect::{Dialect, PlainTopics};
+use godvision_access::relay::mqtt::{Mqtt, MqttOptions};
+use godvision_core::Secret;
+use godvision_core::driver::relay::{Contact, Relay, RelayError};
+
+const PASSWORD: &str = "correct horse";
+
+fn dialect(device: Device) -> Dialect {
+    match device {
+        Device::Tasmota => Dialect::Tasmota { topic: "gate".into() },
+        Device::Zigbee => Dialect::Zigbee2Mqtt {
+            base: "zigbee2mqtt".into(),
+            name: "gate".into(),
+            properties: vec!["state_l1".into(), "state_l2".into()],
+        },
+        Device::Plain => Dialect::Plain(Box::new(PlainTopics {
+            get: Some("gate/{n}/get".into()),
+            ..PlainTopics::new("gate/{n}/set", "gate/{n}/state")
+        })),
+    }
+}
+
+fn driver(device: &FakeMqtt, dialect: Dialect, password: Option<&str>) -> Arc<Mqtt> {
+    Arc::new(Mqtt::new(MqttOptions {
+        user: password.map(|_| "door".into()),
+        password: password.map(Secret::from),
+        channels: 2,
+        timeout: TIMEOUT,
+        ..MqttOptions::new(device.address().to_string(), dialect)
+    }))
+}
+
+async fn start(kind: Device, password: Option<&'static str>) -> BoardBench<FakeMqtt> {
+    let (clock, board) = board(2, 0);
+    let login = password.map(|password| ("door", Secret::from(password)));
+    let device = FakeMqtt::start(Arc::clone(&board), kind, login).await.unwrap();
+    let relay = driver(&device, dialect(kind), password);
+    let wrong = password.map(|_| driver(&device, dialect(kind), Some("wrong")) as Arc<dyn Relay>);
+    BoardBench { clock, board, device, relay, wrong, password }
+}
+
+godvision_core::relay_conformance!(tasmota_over_mqtt, start(Device::Tasmota, Some(PASSWORD)));
+godvision_core::relay_conformance!(zigbee2mqtt, start(Device::Zigbee, Some(PASSWORD)));
+godvision_core::relay_conformance!(plain_topics, start(Device::Plain, None));
+
+#[tokio::test]
+async fn tasmota_is_given_the_time_before_the_contact_moves() {
+    let bench = start(Device::Tasmota, None).await;
+    bench.relay.pulse(1, Duration::from_millis(701)).await.unwrap();
+    let published = bench.device.published();
+    assert_eq!(published[0], ("cmnd/gate/PulseTime2".into(), "8".into()));
+    assert_eq!(published[1], ("cmnd/gate/Power2".into(), "ON".into()));
+    bench.clock.advance(Duration::from_millis(800));
+    assert_eq!(bench.board.contact(1), Contact::Off);
+    // The setting stays at the device and must not end what is switched on to stay.
+    bench.relay.set(1, Contact::On).await.unwrap();
+    bench.clock.advance(Duration::from_secs(60));
+    assert_eq!(bench.relay.status(1).await, Ok(Contact::On));
+}
+
+#[tokio::test]
+async fn a_timer_that_is_not_confirmed_moves_nothing() {
+    let bench = start(Device::Tasmota, None).await;
+    bench.board.spoil(Spoil::Silence);
+    let error = bench.relay.pulse(0, Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, RelayError::Timeout { .. }), "{error:?}");
+    assert_eq!((bench.board.contact(0), bench.board.moves()), (Contact::Off, 0));
+}
+
+#[tokio::test]
+async fn commands_are_never_kept_by_the_broker() {
+    let bench = start(Device::Plain, None).await;
+    bench.relay.pulse(0, Duration::from_secs(1)).await.unwrap();
+    bench.relay.set(0, Contact::Off).await.unwrap();
+    let later =
+        driver(&bench.device, Dialect::Plain(Box::new(PlainTopics::new("gate/{n}/other", "gate/{n}/set"))), None);
+    let error = later.status(0).await.unwrap_err();
+    assert!(matches!(error, RelayError::Timeout { .. }), "nothing is kept on the command topic: {error:?}");
+}
+
+#[tokio::test]
+async fn a_device_that_cannot_be_asked_is_believed_while_it_is_there() {
+    let bench = start(Device::Plain, None).await;
+    let topics =
+        PlainTopics { available: Some("gate/here".into()), ..PlainTopics::new("gate/{n}/set", "gate/{n}/state") };
+    let relay = driver(&bench.device, Dialect::Plain(Box::new(topics)), None);
+    let error = relay.status(0).await.unwrap_err();
+    assert!(matches!(error, RelayError::Timeout { .. }), "it has said nothing yet: {error:?}");
+    relay.set(0, Contact::On).await.unwrap();
+    assert_eq!(relay.status(0).await, Ok(Contact::On));
+    bench.device.keep("gate/here", b"offline");
+    for error in [relay.status(0).await.map(|_| ()).unwrap_err(), relay.set(0, Contact::Off).await.unwrap_err()] {
+        assert!(matches!(error, RelayError::Unreachable { .. }), "{error:?}");
+    }
+    assert_eq!(bench.board.contact(0), Contact::On, "nothing was sent to who is not there");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_none_is_said_plainly() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let _ = stream.shutdown().await;
+    });
+    let relay =
+        Mqtt::new(MqttOptions { timeout: TIMEOUT, ..MqttOptions::new(address.to_string(), dialect(Device::Plain)) });
+    let error = relay.status(0).await.unwrap_err();
+    assert!(matches!(error, RelayError::BadReply { .. }), "{error:?}");
+    server.await.unwrap();
+}
