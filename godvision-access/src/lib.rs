@@ -15,6 +15,7 @@ pub mod policy;
 pub mod door;
 
 pub mod io;
+pub mod reader;
 pub mod relay;
 
 #[cfg(feature = "component")]

@@ -45,7 +45,8 @@ impl RelayAddress {
             return Err(bad("it holds a space or a control character"));
         }
         let (scheme, rest) = text.split_once("://").ok_or(bad("write scheme://host"))?;
-        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+'))
+        {
             return Err(bad("the scheme before :// is letters and digits"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
