@@ -32,6 +32,12 @@
 
 pub mod address;
 pub mod bridge;
+#[cfg(feature = "component")]
+pub mod component;
+#[cfg(feature = "component")]
+pub mod device;
+#[cfg(all(feature = "testkit", feature = "readers"))]
+pub mod fake;
 pub mod indication;
 #[cfg(all(feature = "evdev", target_os = "linux"))]
 mod input_device;

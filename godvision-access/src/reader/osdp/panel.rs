@@ -354,7 +354,10 @@ impl OsdpWire {
             }
             (stage @ Stage::Online(_), _) => {
                 self.stage = stage;
-                self.poll_at = if sent.code == command::POLL { now + POLL_EVERY } else { self.poll_at };
+                if sent.code == command::POLL {
+                    // A device that had something to tell may have more.
+                    self.poll_at = if code == reply::ACK { now + POLL_EVERY } else { now };
+                }
                 self.told(code, data, now);
             }
             (Stage::Start, reply::NAK) => self.lose("it refuses to say who it is", now),
