@@ -45,7 +45,7 @@ impl TheirDevice {
     fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
         let (parsed, used) = ParsedPacket::parse(bytes).expect("their parser takes our packet");
         assert_eq!(used, bytes.len());
-        let (sequence, code) = (parsed.ctrl.sqn(), parsed.code);
+        let (sequence, code) = (parsed.ctrl.sqn, parsed.code);
         match parsed.scb.map(|scb| scb.ty) {
             None => {
                 assert_eq!(code, 0x61, "in clear only who it is");
@@ -81,7 +81,7 @@ impl TheirDevice {
                     _ => (0x40, Vec::new()),
                 };
                 let is_long = !data.is_empty();
-                let address = Address::pd(7).unwrap().as_reply();
+                let address = Address::reply(7).unwrap();
                 seal(session, address, sequence, Direction::PdToAcu, is_long, code, &data).unwrap()
             }
         }
@@ -90,7 +90,7 @@ impl TheirDevice {
     fn build(sequence: Sqn, kind: Option<ScsType>, code: u8, data: Vec<u8>) -> Vec<u8> {
         let flags = if kind.is_some() { CtrlFlags::USE_CRC | CtrlFlags::HAS_SCB } else { CtrlFlags::USE_CRC };
         let builder = PacketBuilder {
-            addr: Address::pd(7).unwrap().as_reply(),
+            addr: Address::reply(7).unwrap(),
             ctrl: ControlByte::new(sequence, flags),
             scb: kind.map(|kind| Scb::new(kind, [1])),
             code,
