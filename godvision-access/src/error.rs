@@ -127,6 +127,23 @@ pub enum Error {
     /// The relay itself failed.
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// The reader's address is not understood.
+    #[error("the reader's address is wrong: {detail}")]
+    BadReaderUrl {
+        /// What is wrong; never the address itself.
+        detail: &'static str,
+    },
+    /// No driver is registered for the scheme of the reader's address.
+    #[error("there is no reader driver {scheme:?}; known are: {known}")]
+    UnknownReader {
+        /// The scheme asked for.
+        scheme: String,
+        /// Those registered.
+        known: String,
+    },
+    /// So many credentials wait at a reader of the application that no more is taken, or nobody drives it.
+    #[error("the reader takes nothing now: wait a moment")]
+    ReaderBusy,
     /// The file of spent passes cannot be read or written. Passes with a count are refused until it can.
     #[error("the file of spent passes {path} cannot be used")]
     SpentFile {
@@ -183,7 +200,8 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Relay(error) => error.is_temporary(),
-            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::Journal { .. } | Self::DoorStopped => true,
+            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::Journal { .. } => true,
+            Self::DoorStopped | Self::ReaderBusy => true,
             _ => false,
         }
     }

@@ -17,6 +17,7 @@ pub mod premises;
 pub mod door;
 
 pub mod io;
+pub mod reader;
 pub mod relay;
 
 #[cfg(feature = "component")]

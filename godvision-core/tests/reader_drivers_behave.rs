@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::conformance::reader::ReaderBench;
 use godvision_core::driver::reader::{Capabilities, Presented, Reader, ReaderError, ReaderEvent};
-use godvision_core::signal::door::{Indication, Key};
+use godvision_core::signal::door::{DoorSense, Indication, Key};
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -18,21 +18,29 @@ struct Device {
     changed: Notify,
 }
 
+/// Longer flood than this the device forgets.
+const LINES_MAX: usize = 1000;
+
 struct LineReader {
     device: Arc<Device>,
     capabilities: Capabilities,
     /// A lost link is told once, then waited for.
     told_cut: bool,
+    /// What is to be shown once there is a link.
+    wanted: Option<Indication>,
 }
 
-fn parse(line: &str) -> Option<Presented> {
-    let mut words = line.split(' ');
-    let channel = words.next()?.parse().ok()?;
-    let key = match (words.next()?, words.next()?) {
-        ("card", number) => Key::Card(number.into()),
-        _ => return None,
-    };
-    words.next().is_none().then_some(Presented { channel, key })
+fn parse(line: &str, channels: u8) -> Option<ReaderEvent> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let channel = words.first()?.parse().ok().filter(|channel| *channel < channels)?;
+    let sense = |sense| Some(ReaderEvent::Input { channel, sense });
+    match words.get(1..)? {
+        ["card", number] => Some(Presented { channel, key: Key::Card((*number).into()) }.into()),
+        ["ajar", is_open] => sense(DoorSense::Ajar(*is_open == "true")),
+        ["lid", is_open] => sense(DoorSense::Tampered(*is_open == "true")),
+        ["exit"] => sense(DoorSense::ExitRequested),
+        _ => None,
+    }
 }
 
 impl Reader for LineReader {
@@ -50,10 +58,13 @@ impl Reader for LineReader {
                 }
                 if !is_cut {
                     self.told_cut = false;
+                    if let Some(wanted) = self.wanted.take() {
+                        *self.device.shown.lock().unwrap() = Some(wanted);
+                    }
                     let line = self.device.lines.lock().unwrap().pop_front();
                     if let Some(line) = line {
                         let bad = || ReaderError::BadInput { address: address(), detail: "no card line".to_owned() };
-                        return parse(&line).map(ReaderEvent::from).ok_or_else(bad);
+                        return parse(&line, self.capabilities.channels).ok_or_else(bad);
                     }
                 }
                 self.device.changed.notified().await;
@@ -61,9 +72,17 @@ impl Reader for LineReader {
         })
     }
 
-    fn indicate(&mut self, _: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>> {
-        *self.device.shown.lock().unwrap() = Some(indication);
-        Box::pin(async { Ok(()) })
+    fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>> {
+        let result = if channel >= self.capabilities.channels {
+            Err(ReaderError::Unsupported { what: "show anything there" })
+        } else if *self.device.is_cut.lock().unwrap() {
+            self.wanted = Some(indication);
+            Err(ReaderError::Unreachable { address: "memory".into(), detail: "it is cut".into() })
+        } else {
+            *self.device.shown.lock().unwrap() = Some(indication);
+            Ok(())
+        };
+        Box::pin(async { result })
     }
 }
 
@@ -75,11 +94,18 @@ struct Bench {
 impl Bench {
     async fn start() -> Self {
         let capabilities = Capabilities { driver: "lines", channels: 3, indicates: true };
-        Self { reader: LineReader { device: Arc::default(), capabilities, told_cut: false }, presented: 0 }
+        Self {
+            reader: LineReader { device: Arc::default(), capabilities, told_cut: false, wanted: None },
+            presented: 0,
+        }
     }
 
     fn send(&self, line: String) {
-        self.reader.device.lines.lock().unwrap().push_back(line);
+        let mut lines = self.reader.device.lines.lock().unwrap();
+        if lines.len() < LINES_MAX {
+            lines.push_back(line);
+        }
+        drop(lines);
         self.reader.device.changed.notify_one();
     }
 }
@@ -94,6 +120,24 @@ impl ReaderBench for Bench {
         let number = format!("04A1{:04X}", self.presented);
         self.send(format!("{channel} card {number}"));
         Key::Card(number.into())
+    }
+
+    fn present_half(&mut self, channel: u8) {
+        self.send(format!("{channel} ca"));
+    }
+
+    fn present_elsewhere(&mut self) -> bool {
+        self.send("3 card 04A1".to_owned());
+        true
+    }
+
+    fn move_input(&mut self, channel: u8, sense: DoorSense) -> bool {
+        self.send(match sense {
+            DoorSense::Ajar(is_open) => format!("{channel} ajar {is_open}"),
+            DoorSense::Tampered(is_open) => format!("{channel} lid {is_open}"),
+            DoorSense::ExitRequested => format!("{channel} exit"),
+        });
+        true
     }
 
     fn send_garbage(&mut self) {

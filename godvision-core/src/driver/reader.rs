@@ -91,9 +91,10 @@ pub trait Reader: Send {
     /// [`ReaderError`]; after a temporary one the reader may be asked again.
     fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>>;
 
-    /// Shows `indication` at `channel`.
+    /// Shows `indication` at `channel`: `Ok` once the device has been told. What blinks or beeps on is kept up while
+    /// [`Reader::next`] is asked. Without a link it is remembered, told as an error, and shown once the link is back.
     ///
     /// # Errors
-    /// [`ReaderError`].
+    /// [`ReaderError::Unreachable`]; [`ReaderError::Unsupported`] without lamps or such a channel.
     fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>>;
 }

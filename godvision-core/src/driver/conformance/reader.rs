@@ -9,12 +9,14 @@
 use std::time::Duration;
 
 use crate::driver::reader::{Presented, Reader, ReaderError, ReaderEvent};
-use crate::signal::door::{Indication, Key};
+use crate::signal::door::{DoorSense, Indication, Key};
 
 /// How long the suite waits for something that has to come.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the suite waits to see that nothing comes.
 const QUIET: Duration = Duration::from_millis(50);
+/// How many credentials a flood has, and how many pieces of garbage.
+const FLOOD: usize = 300;
 
 /// A driver, and the device (or a faithful fake of it) behind it.
 pub trait ReaderBench {
@@ -24,6 +26,19 @@ pub trait ReaderBench {
     /// Presents a credential that this device can read at `channel`, and says what the driver has to make of it. Each
     /// call presents another one.
     fn present(&mut self, channel: u8) -> Key;
+
+    /// Sends the beginning of a credential, as [`ReaderBench::present`] would send it, and not its end.
+    fn present_half(&mut self, channel: u8);
+
+    /// Presents a whole credential at a channel that the driver does not have; `false` if the wire knows no channels.
+    fn present_elsewhere(&mut self) -> bool {
+        false
+    }
+
+    /// Moves an input of the device; `false` if it has no such input.
+    fn move_input(&mut self, _channel: u8, _sense: DoorSense) -> bool {
+        false
+    }
 
     /// Sends bytes that are no message of the device's protocol.
     fn send_garbage(&mut self);
@@ -45,10 +60,17 @@ macro_rules! reader_conformance {
             $crate::reader_conformance!(@tests $start;
                 what_is_presented_is_read,
                 everything_comes_in_its_order,
+                inputs_are_events,
                 a_dropped_wait_loses_nothing,
                 garbage_is_told_and_skipped,
+                a_flood_of_garbage_passes,
+                a_flood_of_credentials_is_bounded,
+                an_undefined_channel_is_told_and_ignored,
                 a_lost_link_is_told_and_heals,
+                a_credential_cut_in_the_middle_is_none,
                 it_shows_what_it_is_told_to,
+                what_is_shown_survives_a_lost_link,
+                a_channel_that_does_not_exist_shows_nothing,
                 errors_hold_no_credential
             );
         }
@@ -82,6 +104,33 @@ async fn read(bench: &mut impl ReaderBench) -> ReaderEvent {
     panic!("nothing is read");
 }
 
+/// Listens for `time`; errors are fine, anything else is not.
+async fn hears_nothing(bench: &mut impl ReaderBench, time: Duration) {
+    let listen = async {
+        loop {
+            match bench.reader().next().await {
+                Ok(event) => return event,
+                Err(error) => assert!(error.is_temporary(), "an error that cannot pass: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let heard = tokio::time::timeout(time, listen).await;
+    assert!(heard.is_err(), "nothing whole was presented, but it says {heard:?}");
+}
+
+/// Asks the driver for events, as whoever uses it does, until the device shows `indication` at `channel`.
+async fn comes_to_show(bench: &mut impl ReaderBench, channel: u8, indication: Indication) {
+    let slice = Duration::from_millis(10);
+    for _ in 0..PATIENCE.as_millis() / slice.as_millis() {
+        if bench.shown(channel) == Some(indication) {
+            return;
+        }
+        hears_nothing(bench, slice).await;
+    }
+    panic!("it was told to show {indication:?} and shows {:?}", bench.shown(channel));
+}
+
 /// What is presented at each channel is read as it is, with its channel; nothing is read when nothing is presented.
 pub async fn what_is_presented_is_read(bench: &mut impl ReaderBench) {
     let silence = tokio::time::timeout(QUIET, bench.reader().next()).await;
@@ -96,6 +145,25 @@ pub async fn what_is_presented_is_read(bench: &mut impl ReaderBench) {
 pub async fn everything_comes_in_its_order(bench: &mut impl ReaderBench) {
     let keys: Vec<Key> = (0..5).map(|_| bench.present(0)).collect();
     for key in keys {
+        assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }.into()));
+    }
+}
+
+/// Contacts, buttons and lids are events of their channel, and do not disturb what is presented between them.
+pub async fn inputs_are_events(bench: &mut impl ReaderBench) {
+    // What the device says of itself at first is its own matter.
+    while tokio::time::timeout(QUIET, bench.reader().next()).await.is_ok() {}
+    for sense in [
+        DoorSense::Ajar(true),
+        DoorSense::ExitRequested,
+        DoorSense::Ajar(false),
+        DoorSense::Tampered(true),
+        DoorSense::Tampered(false),
+    ] {
+        if bench.move_input(0, sense) {
+            assert_eq!(next(bench).await, Ok(ReaderEvent::Input { channel: 0, sense }));
+        }
+        let key = bench.present(0);
         assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }.into()));
     }
 }
@@ -127,6 +195,51 @@ pub async fn garbage_is_told_and_skipped(bench: &mut impl ReaderBench) {
     assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
 }
 
+/// Any amount of garbage passes, in no more errors than there were pieces of it; nothing is made of it.
+pub async fn a_flood_of_garbage_passes(bench: &mut impl ReaderBench) {
+    for _ in 0..FLOOD {
+        bench.send_garbage();
+    }
+    let key = bench.present(0);
+    for _ in 0..=20 * FLOOD {
+        match next(bench).await {
+            Ok(event) => return assert_eq!(event, Presented { channel: 0, key }.into()),
+            Err(error) => assert!(matches!(error, ReaderError::BadInput { .. }), "{error:?}"),
+        }
+    }
+    panic!("garbage is told without end");
+}
+
+/// What is presented faster than it is asked for comes late or not at all; it is not made up, and the newest is read.
+pub async fn a_flood_of_credentials_is_bounded(bench: &mut impl ReaderBench) {
+    let keys: Vec<Key> = (0..FLOOD).map(|_| bench.present(0)).collect();
+    let mut presented = keys.into_iter();
+    let mut read = 0;
+    while let Ok(event) = tokio::time::timeout(4 * QUIET, bench.reader().next()).await {
+        match event {
+            Ok(ReaderEvent::Presented(Presented { channel: 0, key })) => {
+                assert!(presented.any(|next| next == key), "read once, in its order");
+                read += 1;
+            }
+            Ok(other) => panic!("{other:?} was not presented"),
+            Err(error) => assert!(matches!(error, ReaderError::BadInput { .. }), "{error:?}"),
+        }
+    }
+    assert!(read > 0, "something of it is read");
+    let key = bench.present(0);
+    assert_eq!(next(bench).await, Ok(Presented { channel: 0, key }.into()));
+}
+
+/// A whole credential at a channel that the driver does not have is [`ReaderError::BadInput`], so that it is counted.
+pub async fn an_undefined_channel_is_told_and_ignored(bench: &mut impl ReaderBench) {
+    if bench.present_elsewhere() {
+        let told = next(bench).await;
+        assert!(matches!(told, Err(ReaderError::BadInput { .. })), "an undefined channel is told: {told:?}");
+    }
+    let key = bench.present(0);
+    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
+}
+
 /// A lost link is [`ReaderError::Unreachable`]; once it is back, credentials are read again.
 pub async fn a_lost_link_is_told_and_heals(bench: &mut impl ReaderBench) {
     bench.set_link(false);
@@ -137,7 +250,19 @@ pub async fn a_lost_link_is_told_and_heals(bench: &mut impl ReaderBench) {
     assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
 }
 
-/// Each [`Indication`] is shown where the device can; where it cannot, the driver says so.
+/// Half a credential and a lost link make nothing, and spoil nothing that comes after.
+pub async fn a_credential_cut_in_the_middle_is_none(bench: &mut impl ReaderBench) {
+    bench.present_half(0);
+    hears_nothing(bench, QUIET).await;
+    bench.set_link(false);
+    hears_nothing(bench, QUIET).await;
+    bench.set_link(true);
+    hears_nothing(bench, QUIET).await;
+    let key = bench.present(0);
+    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
+}
+
+/// Each [`Indication`] comes to be shown where the device can; where it cannot, the driver says so.
 pub async fn it_shows_what_it_is_told_to(bench: &mut impl ReaderBench) {
     for indication in [
         Indication::Ready,
@@ -150,10 +275,34 @@ pub async fn it_shows_what_it_is_told_to(bench: &mut impl ReaderBench) {
         let told = bench.reader().indicate(0, indication).await;
         if bench.reader().capabilities().indicates {
             assert_eq!(told, Ok(()));
-            assert_eq!(bench.shown(0), Some(indication));
+            comes_to_show(bench, 0, indication).await;
         } else {
             assert!(matches!(told, Err(ReaderError::Unsupported { .. })), "{told:?}");
         }
+    }
+}
+
+/// What it is told without a link is an error in time, and shown once the link is back.
+pub async fn what_is_shown_survives_a_lost_link(bench: &mut impl ReaderBench) {
+    bench.set_link(false);
+    let lost = next(bench).await;
+    assert!(matches!(lost, Err(ReaderError::Unreachable { .. })), "a lost link is told: {lost:?}");
+    let told = tokio::time::timeout(PATIENCE, bench.reader().indicate(0, Indication::Open)).await;
+    let told = told.expect("an answer in time");
+    bench.set_link(true);
+    if bench.reader().capabilities().indicates {
+        assert!(matches!(told, Err(ReaderError::Unreachable { .. })), "{told:?}");
+        comes_to_show(bench, 0, Indication::Open).await;
+    } else {
+        assert!(matches!(told, Err(ReaderError::Unsupported { .. })), "{told:?}");
+    }
+}
+
+/// To show something at a channel that does not exist is [`ReaderError::Unsupported`].
+pub async fn a_channel_that_does_not_exist_shows_nothing(bench: &mut impl ReaderBench) {
+    for channel in [bench.reader().capabilities().channels, u8::MAX] {
+        let told = bench.reader().indicate(channel, Indication::Open).await;
+        assert!(matches!(told, Err(ReaderError::Unsupported { .. })), "{told:?}");
     }
 }
 
@@ -161,6 +310,7 @@ pub async fn it_shows_what_it_is_told_to(bench: &mut impl ReaderBench) {
 pub async fn errors_hold_no_credential(bench: &mut impl ReaderBench) {
     let key = bench.present(0);
     bench.send_garbage();
+    bench.present_half(0);
     bench.set_link(false);
     let secret = match &key {
         Key::Qr(text) | Key::Pin(text) | Key::Card(text) | Key::Plate(text) => text.expose().to_owned(),

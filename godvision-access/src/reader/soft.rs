@@ -1,0 +1,186 @@
+//! Readers without a device: a keypad on a page, a button in a messenger, anything an application reads itself.
+//!
+//! ```
+//! use godvision_access::reader::soft::SoftReaders;
+//! use godvision_core::signal::door::Key;
+//!
+//! let readers = SoftReaders::default();
+//! let hall = readers.handle("hall")?; // the device soft://hall of a site
+//! hall.present(Key::Pin("2580".into()))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! The application has authenticated or at least limited whoever presents: a page can ask a thousand times a second.
+//!
+//! **Never:** a limit of rate (the caller knows whom it limits), sessions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use godvision_core::driver::BoxFuture;
+use godvision_core::driver::reader::{Capabilities, Presented, Reader, ReaderError, ReaderEvent};
+use godvision_core::signal::door::{Indication, Key};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+
+use crate::error::Error;
+
+/// Credentials that may wait at one reader; a person at a page can see that theirs was not taken.
+pub const WAITING_MAX: usize = 8;
+/// Most readers.
+pub const READERS_MAX: usize = 256;
+
+struct Soft {
+    sender: mpsc::Sender<Key>,
+    /// Whoever drives the reader now.
+    receiver: Arc<AsyncMutex<mpsc::Receiver<Key>>>,
+    shown: watch::Sender<Indication>,
+}
+
+/// All readers of an application, by name.
+#[derive(Clone, Default)]
+pub struct SoftReaders(Arc<Mutex<BTreeMap<String, Soft>>>);
+
+/// Where an application presents what it has read.
+#[derive(Clone)]
+pub struct SoftHandle {
+    sender: mpsc::Sender<Key>,
+    shown: watch::Receiver<Indication>,
+}
+
+impl SoftReaders {
+    fn soft<T>(&self, name: &str, of: impl FnOnce(&Soft) -> T) -> Result<T, Error> {
+        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !readers.contains_key(name) && readers.len() >= READERS_MAX {
+            return Err(Error::BadReaderUrl { detail: "there are 256 soft readers already" });
+        }
+        Ok(of(readers.entry(name.to_owned()).or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel(WAITING_MAX);
+            let receiver = Arc::new(AsyncMutex::new(receiver));
+            Soft { sender, receiver, shown: watch::Sender::new(Indication::Busy) }
+        })))
+    }
+
+    /// The application's side of the reader `name`; it need not be driven yet.
+    ///
+    /// # Errors
+    /// [`Error::BadReaderUrl`] if there are [`READERS_MAX`] already.
+    pub fn handle(&self, name: &str) -> Result<SoftHandle, Error> {
+        self.soft(name, |soft| SoftHandle { sender: soft.sender.clone(), shown: soft.shown.subscribe() })
+    }
+
+    /// The driver's side of the reader `name`. What was presented before nobody waits for any more: it is forgotten.
+    ///
+    /// # Errors
+    /// As [`SoftReaders::handle`].
+    pub fn reader(&self, name: &str) -> Result<SoftReader, Error> {
+        self.soft(name, |soft| {
+            if let Ok(mut stale) = soft.receiver.try_lock() {
+                while stale.try_recv().is_ok() {}
+            }
+            SoftReader {
+                receiver: Arc::clone(&soft.receiver),
+                shown: soft.shown.clone(),
+                capabilities: Capabilities { driver: "soft", channels: 1, indicates: true },
+            }
+        })
+    }
+}
+
+impl fmt::Debug for SoftReaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.lock().unwrap_or_else(PoisonError::into_inner).keys()).finish()
+    }
+}
+
+impl SoftHandle {
+    /// Presents `key`; what comes of it is shown, journalled and decided as at any reader.
+    ///
+    /// # Errors
+    /// [`Error::ReaderBusy`] if [`WAITING_MAX`] wait already, or nobody drives the reader.
+    pub fn present(&self, key: Key) -> Result<(), Error> {
+        self.sender.try_send(key).map_err(|_| Error::ReaderBusy)
+    }
+
+    /// What the reader shows.
+    pub fn shown(&self) -> Indication {
+        *self.shown.borrow()
+    }
+
+    /// Waits until it shows something else, and says what. For ever if that never happens.
+    pub async fn changed(&mut self) -> Indication {
+        if self.shown.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        *self.shown.borrow_and_update()
+    }
+}
+
+impl fmt::Debug for SoftHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a soft reader that shows {:?}", self.shown())
+    }
+}
+
+/// A reader that reads what an application presents. If it is driven twice, the second waits for the first.
+pub struct SoftReader {
+    receiver: Arc<AsyncMutex<mpsc::Receiver<Key>>>,
+    shown: watch::Sender<Indication>,
+    capabilities: Capabilities,
+}
+
+impl Reader for SoftReader {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>> {
+        Box::pin(async move {
+            let key = self.receiver.lock().await.recv().await;
+            let gone = || ReaderError::Unreachable { address: "soft".into(), detail: "the application is gone".into() };
+            key.map(|key| Presented { channel: 0, key }.into()).ok_or_else(gone)
+        })
+    }
+
+    fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>> {
+        let result = match channel {
+            0 => {
+                self.shown.send_replace(indication);
+                Ok(())
+            }
+            _ => Err(ReaderError::Unsupported { what: "show anything at a channel it does not have" }),
+        };
+        Box::pin(async move { result })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_application_presents_is_read_and_it_sees_what_is_shown() {
+        let readers = SoftReaders::default();
+        let mut handle = readers.handle("hall").unwrap();
+        handle.present(Key::Pin("1111".into())).unwrap();
+        let mut reader = readers.reader("hall").unwrap();
+        handle.present(Key::Pin("2580".into())).unwrap();
+        assert_eq!(reader.next().await, Ok(Presented { channel: 0, key: Key::Pin("2580".into()) }.into()));
+        assert_eq!(handle.shown(), Indication::Busy, "nobody says that it is ready");
+        reader.indicate(0, Indication::Open).await.unwrap();
+        assert_eq!(handle.changed().await, Indication::Open);
+        assert!(reader.indicate(1, Indication::Open).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_told_to_whoever_makes_it() {
+        let handle = SoftReaders::default().handle("hall").unwrap();
+        let taken = (0..100).filter(|_| handle.present(Key::Pin("1".into())).is_ok()).count();
+        assert_eq!(taken, 0, "the readers are gone");
+        let readers = SoftReaders::default();
+        let handle = readers.handle("hall").unwrap();
+        let taken = (0..100).filter(|_| handle.present(Key::Pin("1".into())).is_ok()).count();
+        assert_eq!(taken, WAITING_MAX);
+        let many = (0..READERS_MAX * 2).filter(|number| readers.handle(&format!("r{number}")).is_ok()).count();
+        assert_eq!(many, READERS_MAX - 1);
+    }
+}

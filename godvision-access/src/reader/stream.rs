@@ -1,0 +1,197 @@
+//! [`StreamReader`]: any [`Wire`] on any [`Link`] as a [`Reader`]: moves bytes and deadlines, decides nothing.
+//!
+//! **Never:** retries by itself: a link that is lost is told once, and made anew when the reader is asked again.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use godvision_core::Clock;
+use godvision_core::driver::BoxFuture;
+use godvision_core::driver::reader::{Capabilities, Reader, ReaderError, ReaderEvent};
+use godvision_core::signal::door::Indication;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::link::{Connecting, Link, Stream};
+use super::wire::{Wire, WireEvent};
+
+/// Most bytes taken from a link before the events in them are handed out: this bounds what waits.
+pub const CHUNK_BYTES: usize = 256;
+/// How long [`Reader::indicate`] waits for a device that confirms.
+pub const INDICATE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Makes connections. [`Link::connect`], or a test's own.
+pub type Connect = Box<dyn Fn() -> Connecting + Send>;
+
+enum State {
+    Down,
+    Connecting(Connecting),
+    Up(Box<dyn Stream>),
+}
+
+/// A reader: its protocol on its link.
+pub struct StreamReader {
+    wire: Box<dyn Wire>,
+    address: String,
+    connect: Connect,
+    clock: Arc<dyn Clock>,
+    state: State,
+    out: Vec<u8>,
+}
+
+impl StreamReader {
+    /// `wire` on `link`. Nothing is connected before the first [`Reader::next`].
+    pub fn new(wire: impl Wire + 'static, link: Link, clock: Arc<dyn Clock>) -> Self {
+        let address = link.address().to_owned();
+        Self::over(wire, address, Box::new(move || link.connect()), clock)
+    }
+
+    /// `wire` on whatever `connect` makes; errors call it `address`.
+    pub fn over(wire: impl Wire + 'static, address: String, connect: Connect, clock: Arc<dyn Clock>) -> Self {
+        Self { wire: Box::new(wire), address, connect, clock, state: State::Down, out: Vec::new() }
+    }
+
+    fn unreachable(&self, detail: impl Into<String>) -> ReaderError {
+        ReaderError::Unreachable { address: self.address.clone(), detail: detail.into() }
+    }
+
+    /// An event that has been read already.
+    fn take(&mut self) -> Option<Result<ReaderEvent, ReaderError>> {
+        Some(match self.wire.poll_event()? {
+            WireEvent::Event(event) => Ok(event),
+            WireEvent::Nonsense(what) => {
+                Err(ReaderError::BadInput { address: self.address.clone(), detail: what.to_owned() })
+            }
+            WireEvent::Lost(what) => {
+                self.state = State::Down;
+                Err(self.unreachable(what))
+            }
+        })
+    }
+
+    /// Connects, sends, reads or waits: one thing of these. May be dropped at any moment.
+    async fn turn(&mut self) -> Result<(), ReaderError> {
+        match &mut self.state {
+            State::Down => self.state = State::Connecting((self.connect)()),
+            State::Connecting(connecting) => match connecting.await {
+                Ok(stream) => {
+                    self.state = State::Up(stream);
+                    self.out.clear();
+                    self.wire.connected(self.clock.mono());
+                }
+                Err(error) => {
+                    self.state = State::Down;
+                    return Err(self.unreachable(words(&error)));
+                }
+            },
+            State::Up(stream) => {
+                self.wire.poll_send(&mut self.out);
+                let wake = self.wire.next_wake().map(|at| at.since(self.clock.mono()));
+                let mut chunk = [0; CHUNK_BYTES];
+                let turned = tokio::select! {
+                    moved = moved(stream, &mut self.out, &mut chunk) => moved,
+                    // A timer fires late, never early.
+                    () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Ok(None),
+                };
+                let now = self.clock.mono();
+                match turned {
+                    Ok(None) => {}
+                    Ok(Some(0)) => {
+                        self.state = State::Down;
+                        return Err(self.unreachable("the device hung up"));
+                    }
+                    Ok(Some(count)) => {
+                        self.wire.receive(chunk.get(..count).unwrap_or_default(), now);
+                        chunk.fill(0);
+                    }
+                    Err(error) => {
+                        self.state = State::Down;
+                        return Err(self.unreachable(words(&error)));
+                    }
+                }
+                if self.wire.next_wake().is_some_and(|at| at <= now) {
+                    self.wire.tick(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn shown(&mut self, channel: u8, indication: Indication) -> Result<(), ReaderError> {
+        self.wire.indicate(channel, indication, self.clock.mono())?;
+        let settled = async {
+            loop {
+                let is_sent = self.out.is_empty() && matches!(self.state, State::Up(_));
+                self.wire.poll_send(&mut self.out);
+                if is_sent && self.out.is_empty() && self.wire.is_settled() {
+                    return Ok(());
+                }
+                self.turn().await?;
+            }
+        };
+        match tokio::time::timeout(INDICATE_TIMEOUT, settled).await {
+            Ok(result) => result,
+            Err(_) => Err(self.unreachable("the device does not confirm what it shows")),
+        }
+    }
+}
+
+/// Sends some of `out` or reads some of what comes, whichever goes first: `None` if it was sent. What is not moved when
+/// this is dropped is still where it was.
+async fn moved(stream: &mut Box<dyn Stream>, out: &mut Vec<u8>, chunk: &mut [u8]) -> io::Result<Option<usize>> {
+    poll_fn(|cx| {
+        if !out.is_empty()
+            && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, out)
+        {
+            let count = written?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            out.drain(..count.min(out.len()));
+            return Poll::Ready(Ok(None));
+        }
+        let mut buffer = ReadBuf::new(chunk);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(Some(buffer.filled().len())))
+    })
+    .await
+}
+
+/// What the system said, without what it was asked.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl Reader for StreamReader {
+    fn capabilities(&self) -> &Capabilities {
+        self.wire.capabilities()
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>> {
+        Box::pin(async move {
+            loop {
+                if let Some(event) = self.take() {
+                    return event;
+                }
+                self.turn().await?;
+            }
+        })
+    }
+
+    fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>> {
+        Box::pin(self.shown(channel, indication))
+    }
+}
+
+impl fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.wire.capabilities().driver, self.address)
+    }
+}

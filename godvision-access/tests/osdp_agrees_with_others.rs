@@ -1,0 +1,149 @@
+//! The panel's side of OSDP against code that is not ours: the crate `osdp`, packet by packet and through a whole secure
+//! session, and what `libosdp` answered.
+
+use godvision_access::reader::osdp::frame::{Packet, parse};
+use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire};
+use godvision_access::reader::wire::{Wire, WireEvent};
+use godvision_core::MonoTime;
+use godvision_core::driver::reader::{Presented, ReaderEvent};
+use godvision_core::signal::door::{DoorSense, Indication, Key};
+use osdp::packet::{Address, ControlByte, CtrlFlags, PacketBuilder, ParsedPacket, Scb, ScsType, Sqn};
+use osdp::reply::CCrypt;
+use osdp::secure::crypto::{SessionKeys, client_cryptogram};
+use osdp::secure::frame::{Direction, seal, unseal};
+use osdp::secure::session::{Disconnected, Secure, Session};
+use proptest::prelude::*;
+
+const KEY: [u8; 16] = *b"0123456789abcdef";
+const RANDOM: [u8; 8] = *b"panel-rn";
+
+proptest! {
+    #[test]
+    fn packets_are_the_same(address in 0..127_u8, sequence in 0..4_u8, code: u8, data in prop::collection::vec(any::<u8>(), 0..40)) {
+        let builder = PacketBuilder {
+            addr: Address::pd(address).unwrap(),
+            ctrl: ControlByte::new(Sqn::new(sequence).unwrap(), CtrlFlags::USE_CRC),
+            scb: None,
+            code,
+            data: data.clone(),
+        };
+        let theirs = builder.encode().unwrap();
+        let ours = Packet { address, is_reply: false, sequence, security: None, code, data };
+        prop_assert_eq!(&ours.to_bytes(|_| [0; 4]), &theirs);
+        prop_assert!(parse(&theirs).unwrap().packet == ours);
+    }
+}
+
+/// A device made of the other crate's parts.
+struct TheirDevice {
+    session: Option<Session<Secure>>,
+    waiting: Vec<(u8, Vec<u8>)>,
+    seen: Vec<(u8, Vec<u8>)>,
+}
+
+impl TheirDevice {
+    fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let (parsed, used) = ParsedPacket::parse(bytes).expect("their parser takes our packet");
+        assert_eq!(used, bytes.len());
+        let (sequence, code) = (parsed.ctrl.sqn, parsed.code);
+        match parsed.scb.map(|scb| scb.ty) {
+            None => {
+                assert_eq!(code, 0x61, "in clear only who it is");
+                Self::build(sequence, None, 0x45, vec![1; 12])
+            }
+            Some(ScsType::Scs11) => {
+                let keys = SessionKeys::derive(&KEY, &RANDOM);
+                assert_eq!(parsed.data, RANDOM);
+                let rnd_b = *b"device-r";
+                let proof = client_cryptogram(&keys.s_enc, &RANDOM, &rnd_b);
+                let data = [&[9; 8], rnd_b.as_slice(), proof.as_slice()].concat();
+                Self::build(sequence, Some(ScsType::Scs12), 0x76, data)
+            }
+            Some(ScsType::Scs13) => {
+                let keys = SessionKeys::derive(&KEY, &RANDOM);
+                let rnd_b = *b"device-r";
+                let client_cryptogram = client_cryptogram(&keys.s_enc, &RANDOM, &rnd_b);
+                let challenged = Session::<Disconnected>::new(KEY).challenge(RANDOM);
+                let session = challenged.receive_ccrypt(&CCrypt { cuid: [9; 8], rnd_b, client_cryptogram });
+                let session = session.map_err(|_| "their own proof").unwrap();
+                assert_eq!(parsed.data, session.server_cryptogram());
+                let first = session.initial_rmac();
+                self.session = session.confirm_rmac_i(&first).ok();
+                Self::build(sequence, Some(ScsType::Scs14), 0x78, first.to_vec())
+            }
+            Some(_) => {
+                let session = self.session.as_mut().expect("a session");
+                let data = unseal(session, &parsed, bytes).expect("they take our MAC");
+                self.seen.push((code, data));
+                let (code, data) = match code {
+                    0x60 if !self.waiting.is_empty() => self.waiting.remove(0),
+                    0x64 => (0x48, vec![0, 0]),
+                    _ => (0x40, Vec::new()),
+                };
+                let is_long = !data.is_empty();
+                let address = Address::reply(7).unwrap();
+                seal(session, address, sequence, Direction::PdToAcu, is_long, code, &data).unwrap()
+            }
+        }
+    }
+
+    fn build(sequence: Sqn, kind: Option<ScsType>, code: u8, data: Vec<u8>) -> Vec<u8> {
+        let flags = if kind.is_some() { CtrlFlags::USE_CRC | CtrlFlags::HAS_SCB } else { CtrlFlags::USE_CRC };
+        let builder = PacketBuilder {
+            addr: Address::reply(7).unwrap(),
+            ctrl: ControlByte::new(sequence, flags),
+            scb: kind.map(|kind| Scb::new(kind, [1])),
+            code,
+            data,
+        };
+        builder.encode().unwrap()
+    }
+}
+
+fn wire(random: [u8; 8]) -> OsdpWire {
+    let options = OsdpOptions { address: 7, key: Some(OsdpKey::from(KEY)), ..OsdpOptions::default() };
+    OsdpWire::new(options, Box::new(move || Some(random)))
+}
+
+#[test]
+fn a_secure_session_with_the_crate_osdp() {
+    let mut device = TheirDevice {
+        session: None,
+        waiting: vec![
+            (0x50, vec![0, 1, 32, 0, 0x04, 0xA1, 0xB2, 0xC3]),
+            (0x53, [&[0, 5], b"2580\x0D".as_slice()].concat()),
+            (0x48, vec![1, 0]),
+        ],
+        seen: Vec::new(),
+    };
+    let mut wire = wire(RANDOM);
+    let mut now = MonoTime::ZERO;
+    wire.connected(now);
+    wire.indicate(0, Indication::Refused, now).unwrap();
+    let mut events = Vec::new();
+    for _ in 0..30 {
+        let mut out = Vec::new();
+        wire.poll_send(&mut out);
+        if out.is_empty() {
+            now = wire.next_wake().unwrap().max(now);
+            wire.tick(now);
+            continue;
+        }
+        wire.receive(&device.answer(&out), now);
+        events.extend(std::iter::from_fn(|| wire.poll_event()));
+    }
+    assert!(wire.is_secure());
+    let presented = |key| WireEvent::Event(Presented { channel: 0, key }.into());
+    assert_eq!(
+        events,
+        [
+            presented(Key::Card("04A1B2C3".into())),
+            presented(Key::Pin("2580".into())),
+            WireEvent::Event(ReaderEvent::Input { channel: 0, sense: DoorSense::Tampered(true) })
+        ]
+    );
+    // Lamp: three red blinks, then red. Sounder: three beeps of 100 ms, 500 ms apart.
+    let lamp = (0x69, vec![0, 0, 2, 1, 4, 1, 0, 15, 0, 1, 1, 0, 1, 1]);
+    assert!(device.seen.contains(&lamp), "{:?}", device.seen);
+    assert!(device.seen.contains(&(0x6A, vec![0, 2, 1, 4, 3])));
+}
