@@ -290,16 +290,11 @@ impl OsdpWire {
                 let data = if kind == 0x18 { session.decrypt(&packet.data) } else { Some(packet.data) };
                 match data {
                     Some(data) if session.verify(&head, mac) => data,
-                    _ => {
-                        self.events.nonsense("a reply whose MAC does not fit");
-                        return self.restart(now);
-                    }
+                    // The device was restarted, or somebody else speaks: either way somebody should know.
+                    _ => return self.lose("a reply whose MAC does not fit", now),
                 }
             }
-            (Stage::Online(Some(_)), _, _) => {
-                self.events.nonsense("an unprotected reply in a secure session");
-                return self.restart(now);
-            }
+            (Stage::Online(Some(_)), _, _) => return self.lose("an unprotected reply in a secure session", now),
             (Stage::Identified | Stage::Challenged(..), Some(0x12 | 0x14), None) => packet.data,
             (_, None, None) => packet.data,
             _ => return self.events.nonsense("a reply with another protection than asked for"),
@@ -348,8 +343,7 @@ impl OsdpWire {
                 self.stage = stage;
                 let is_refusal = matches!(data.first(), Some(3));
                 if !is_refusal || sent.code == command::POLL {
-                    self.events.nonsense("it refuses a command");
-                    self.restart(now);
+                    self.lose("it refuses a command", now);
                 }
             }
             (stage @ Stage::Online(_), _) => {
