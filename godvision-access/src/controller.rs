@@ -36,6 +36,7 @@ use crate::door::{Action, ActionResult, Command, CommandId, Door, DoorOptions, E
 use crate::error::Error;
 use crate::policy::{AccessControl, Ruling};
 use crate::relay::RelayRegistry;
+use crate::rule::Kinds;
 use crate::spent::{Spend, SpentStore};
 
 /// A credential that waited longer is not decided any more: nobody may stand there now.
@@ -620,7 +621,7 @@ impl Settling {
                 presented: credential.at,
                 decided: now,
             };
-            Ruling { decision, pass: None }
+            Ruling { decision, pass: None, presented: Kinds::NONE, completing: Kinds::NONE }
         })
     }
 

@@ -13,7 +13,7 @@ use godvision_core::{Name, Secret};
 
 use crate::credential::{Directory, Holder};
 use crate::pass::{Pass, PassVerifier, Uses};
-use crate::rule::{Answer, CompiledRules, CredentialKind, Question};
+use crate::rule::{Answer, CompiledRules, CredentialKind, Kinds, Question};
 use crate::spent::PassNumber;
 
 /// Who, what they carry, and what they may.
@@ -34,6 +34,11 @@ pub struct Ruling {
     pub decision: Decision,
     /// The pass that was presented, if its signature is good.
     pub pass: Option<Pass>,
+    /// Everything that counted as presented: this credential, and those shown before by the same person.
+    pub presented: Kinds,
+    /// After [`Reason::NotEnough`]: the kinds any one of which, shown as well, would open the door
+    /// ([`CompiledRules::completing`]). Empty otherwise.
+    pub completing: Kinds,
 }
 
 impl Ruling {
@@ -53,6 +58,7 @@ impl Ruling {
         self.decision.verdict = Verdict::Refuse;
         self.decision.reason = reason;
         self.decision.rule = None;
+        self.completing = Kinds::NONE;
         self
     }
 }
@@ -61,16 +67,42 @@ impl AccessControl {
     /// Decides about `credential` at `door`. Nothing is opened, spent or written. Costs the lookup of
     /// [`Directory::who`] or of [`PassVerifier::read`] and well under a microsecond for the rules.
     pub fn decide(&self, credential: &Credential, door: &Name, now: Stamp) -> Ruling {
+        self.decide_with(credential, Kinds::NONE, None, door, now)
+    }
+
+    /// The same, where `already_person` has shown credentials of the kinds `already` at this door, within the time in which
+    /// two count as shown together. They count only if this credential is the same person's; who keeps them, and for how
+    /// long, is the door's part. A pass among them whose uses are counted is not in [`Ruling::pass`]: who remembers that
+    /// it was shown, spends it.
+    pub fn decide_with(
+        &self,
+        credential: &Credential,
+        already: Kinds,
+        already_person: Option<&Name>,
+        door: &Name,
+        now: Stamp,
+    ) -> Ruling {
         let mut pass = None;
         let holder = match &credential.key {
             Key::Qr(text) => self.read_pass(text, door, now, &mut pass),
             key => self.directory.who(key),
         };
         let person = holder.as_ref().ok().and_then(|holder| holder.person.as_ref()).cloned();
-        let answer = match (&holder, CredentialKind::of(&credential.key)) {
+        let kind = CredentialKind::of(&credential.key);
+        let before = if person.is_some() && person.as_ref() == already_person { already } else { Kinds::NONE };
+        let presented = kind.map_or(before, |kind| before.with(kind));
+        let mut completing = Kinds::NONE;
+        let answer = match (&holder, kind) {
             (Err(reason), _) => Answer::refused(*reason, None),
             (Ok(_), None) => Answer::refused(Reason::UnknownCredential, None),
-            (Ok(_), Some(kind)) => self.rules.decide(&Question { person: person.as_ref(), door, kind, at: now.wall }),
+            (Ok(_), Some(_)) => {
+                let question = Question { person: person.as_ref(), door, presented, at: now.wall };
+                let answer = self.rules.decide(&question);
+                if answer.reason == Reason::NotEnough {
+                    completing = self.rules.completing(&question);
+                }
+                answer
+            }
         };
         let user = person.or_else(|| self.named_by(pass.as_ref()));
         let decision = Decision {
@@ -84,7 +116,7 @@ impl AccessControl {
             presented: credential.at,
             decided: now,
         };
-        Ruling { decision, pass }
+        Ruling { decision, pass, presented, completing }
     }
 
     /// Reads a pass into `pass` and says whose it is, if it is good here and now.
