@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use godvision_access::RuleSet;
-use godvision_access::rule::{CredentialKind, DoorSet, Effect, Question, Subject, spec};
+use godvision_access::rule::{CredentialKind, DoorSet, Effect, Kinds, Question, Subject, spec};
 use godvision_core::signal::door::{Reason, Verdict};
 use godvision_core::{Name, WallTime};
 
@@ -26,14 +26,17 @@ pub fn rules(data: &[u8]) -> Reached {
             return Reached::Refused;
         }
     };
+    let again = set.to_text();
+    assert_eq!(RuleSet::parse(&again).as_ref().map_err(ToString::to_string), Ok(&set), "written as {again}");
     let Ok(compiled) = set.compile() else { return Reached::Refused };
     let (persons, doors) = (persons(&set), doors(&set));
     for person in persons.iter().map(Some).chain([None]) {
         for door in &doors {
-            for kind in CredentialKind::ALL {
+            for presented in CredentialKind::ALL.map(Kinds::from).into_iter().chain([Kinds::NONE, Kinds::ALL]) {
                 for at in MOMENTS_S {
-                    let question = Question { person, door, kind, at: WallTime::from_unix_seconds(at) };
+                    let question = Question { person, door, presented, at: WallTime::from_unix_seconds(at) };
                     check(&set, &question, compiled.decide(&question));
+                    assert_eq!(compiled.completing(&question), spec::completing(&set, &question), "{question:?}");
                 }
             }
         }

@@ -233,7 +233,7 @@ pub enum RuleFault {
     #[error("this key means nothing here; known are: {known}")]
     UnknownKey {
         /// What could stand there.
-        known: &'static str,
+        known: String,
     },
     /// A value of another kind.
     #[error("{expected} is expected")]
@@ -279,17 +279,35 @@ pub enum RuleFault {
     /// It ends before it begins.
     #[error("it ends before it begins")]
     EmptyPeriod,
+    /// A text that names no day.
+    #[error("{text:?} is no day of 2020 to 2199; write 2026-12-24, 2026-12-24/2027-01-06, or 12-25 for every year")]
+    BadDate {
+        /// The text.
+        text: String,
+    },
     /// A schedule that is not defined.
-    #[error("there is no schedule {name:?}")]
+    #[error("there is no schedule {name:?}{}", mean(near))]
     UnknownSchedule {
         /// The name.
         name: String,
+        /// One that is spelt much the same.
+        near: Option<String>,
+    },
+    /// A calendar of holidays that is not defined.
+    #[error("there is no calendar {name} in [holidays]{}", mean(near))]
+    UnknownCalendar {
+        /// The name.
+        name: Name,
+        /// One that is spelt much the same.
+        near: Option<String>,
     },
     /// A group that is not defined.
-    #[error("there is no group {name}")]
+    #[error("there is no group {name}{}", mean(near))]
     UnknownGroup {
         /// The name.
         name: Name,
+        /// One that is spelt much the same.
+        near: Option<String>,
     },
     /// An area that is not defined.
     #[error("there is no area {name}")]
@@ -309,8 +327,8 @@ pub enum RuleFault {
         /// The text.
         text: String,
     },
-    /// A kind of credential that does not exist.
-    #[error("{kind:?} is no kind of credential; known are: qr, pin, card, plate, face, manual")]
+    /// A credential that does not exist.
+    #[error("{kind:?} is no credential; write one of qr, pin, card, plate, face, manual, or two of them as card+pin")]
     UnknownKind {
         /// The text.
         kind: String,
@@ -323,4 +341,8 @@ pub enum RuleFault {
         /// How many are allowed.
         limit: usize,
     },
+}
+
+fn mean(near: &Option<String>) -> String {
+    near.as_ref().map(|near| format!("; is {near} meant?")).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use godvision_core::{Name, Secret};
 use crate::credential::{Directory, Holder};
 use crate::pass::rolling::{ROLLING_PREFIX, RollingCode};
 use crate::pass::{NameRef, Pass, PassDefect, PassVerifier, Uses};
-use crate::rule::{Answer, CompiledRules, CredentialKind, Question};
+use crate::rule::{Answer, CompiledRules, CredentialKind, Kinds, Question};
 use crate::spent::{Spendable, Spending};
 
 /// Who, what they carry, and what they may.
@@ -41,6 +41,11 @@ pub struct Ruling {
     pub duress: bool,
     /// Whether this was a try at something secret: what a lockout counts. See [`is_guess`].
     pub guess: bool,
+    /// Everything that counted as presented: this credential, and those shown before by the same person.
+    pub presented: Kinds,
+    /// After [`Reason::NotEnough`]: the kinds any one of which, shown as well, would open the door
+    /// ([`CompiledRules::completing`]). Empty otherwise.
+    pub completing: Kinds,
 }
 
 /// Whether a refusal of `reason` to a credential of `kind` ([`Key::kind`]) may have been a try at somebody's secret: a PIN
@@ -57,7 +62,8 @@ impl From<Decision> for Ruling {
     /// A ruling about nothing that is spent.
     fn from(decision: Decision) -> Self {
         let guess = is_guess(decision.reason, decision.credential);
-        Self { decision, pass: None, rolling: None, duress: false, guess }
+        let (presented, completing) = (Kinds::NONE, Kinds::NONE);
+        Self { decision, pass: None, rolling: None, duress: false, guess, presented, completing }
     }
 }
 
@@ -92,6 +98,7 @@ impl Ruling {
         self.decision.verdict = Verdict::Refuse;
         self.decision.reason = reason;
         self.decision.rule = None;
+        self.completing = Kinds::NONE;
         self
     }
 }
@@ -100,16 +107,42 @@ impl AccessControl {
     /// Decides about `credential` at `door`. Nothing is opened, spent or written. Costs the lookup of
     /// [`Directory::who`] or of [`PassVerifier::read`] and well under a microsecond for the rules.
     pub fn decide(&self, credential: &Credential, door: &Name, now: Stamp) -> Ruling {
+        self.decide_with(credential, Kinds::NONE, None, door, now)
+    }
+
+    /// The same, where `already_person` has shown credentials of the kinds `already` at this door, within the time in which
+    /// two count as shown together. They count only if this credential is the same person's; who keeps them, and for how
+    /// long, is the door's part. A pass among them whose uses are counted is not in [`Ruling::pass`]: who remembers that
+    /// it was shown, spends it.
+    pub fn decide_with(
+        &self,
+        credential: &Credential,
+        already: Kinds,
+        already_person: Option<&Name>,
+        door: &Name,
+        now: Stamp,
+    ) -> Ruling {
         let mut shown = Shown::default();
         let holder = match &credential.key {
             Key::Qr(text) => self.read_qr(text, door, now, &mut shown),
             key => self.directory.who(key),
         };
         let person = holder.as_ref().ok().and_then(|holder| holder.person.as_ref()).cloned();
-        let answer = match (&holder, CredentialKind::of(&credential.key)) {
+        let kind = CredentialKind::of(&credential.key);
+        let before = if person.is_some() && person.as_ref() == already_person { already } else { Kinds::NONE };
+        let presented = kind.map_or(before, |kind| before.with(kind));
+        let mut completing = Kinds::NONE;
+        let answer = match (&holder, kind) {
             (Err(reason), _) => Answer::refused(*reason, None),
             (Ok(_), None) => Answer::refused(Reason::UnknownCredential, None),
-            (Ok(_), Some(kind)) => self.rules.decide(&Question { person: person.as_ref(), door, kind, at: now.wall }),
+            (Ok(_), Some(_)) => {
+                let question = Question { person: person.as_ref(), door, presented, at: now.wall };
+                let answer = self.rules.decide(&question);
+                if answer.reason == Reason::NotEnough {
+                    completing = self.rules.completing(&question);
+                }
+                answer
+            }
         };
         let user = person.or_else(|| self.named_by(&shown));
         let decision = Decision {
@@ -127,7 +160,8 @@ impl AccessControl {
         };
         let guess = is_guess(decision.reason, decision.credential) && !shown.is_no_pass;
         let duress = holder.is_ok_and(|holder| holder.duress);
-        Ruling { decision, pass: shown.pass, rolling: shown.rolling, duress, guess }
+        let Shown { pass, rolling, .. } = shown;
+        Ruling { decision, pass, rolling, duress, guess, presented, completing }
     }
 
     /// Reads what a QR code says into `shown` and says whose it is, if it is good here and now.

@@ -1,6 +1,8 @@
 //! One error refuses the document, with the line, column and key where the owner has to look.
 
-use godvision_access::rule::{CredentialKind, GROUPS_EACH_MAX, PAIRS_MAX, Question, RULE_PARTS_MAX, TEXT_BYTES_MAX};
+use godvision_access::rule::{
+    CredentialKind, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, TEXT_BYTES_MAX,
+};
 use godvision_access::{Error, RuleFault, RuleSet};
 use godvision_core::signal::door::{Reason, Verdict};
 use godvision_core::{Name, WallTime};
@@ -42,7 +44,7 @@ fn the_good_one_decides() {
         let answer = rules.decide(&Question {
             person: Some(&name(person)),
             door: &name(door),
-            kind,
+            presented: Kinds::from(kind),
             at: WallTime::from_unix_seconds(at),
         });
         assert_eq!(answer.verdict == Verdict::Admit, answer.reason == Reason::Permitted);
@@ -60,7 +62,7 @@ fn the_good_one_decides() {
     let why = set.explain(&Question {
         person: Some(&name("ada")),
         door: &name("yard/door"),
-        kind: qr,
+        presented: qr.into(),
         at: WallTime::from_unix_seconds(eight - 1),
     });
     assert_eq!(why.to_string(), "refused: no rule permits it\n  staff is outside its schedule");
@@ -111,14 +113,7 @@ fn errors_say_where() {
             "rule staff, until",
             "ends before it begins",
         ),
-        (
-            "until = 2030-01-01",
-            "by = [\"qr\", \"smile\"]",
-            18,
-            13,
-            "rule staff, by",
-            "\"smile\" is no kind of credential",
-        ),
+        ("until = 2030-01-01", "by = [\"qr\", \"smile\"]", 18, 13, "rule staff, by", "\"smile\" is no credential"),
         ("until = 2030-01-01", "untill = 2030-01-01", 18, 1, "untill", "means nothing here"),
         (
             "forbid = [\"bob\"]",

@@ -83,12 +83,18 @@ impl Settling {
             return self.refusal(credential, reason, now);
         }
         let (access, door) = (Arc::clone(&self.access), self.door.clone());
+        // What the same person showed here just before counts with it.
+        let (person, already) = match self.premises.first_factor(&self.door, now) {
+            Some((person, kinds)) => (Some(person), kinds),
+            None => (None, Kinds::NONE),
+        };
         if !matches!(credential.key, Key::Pin(_)) {
-            return access.decide(credential, &door, now);
+            return access.decide_with(credential, already, person.as_ref(), &door, now);
         }
         // A PIN's hash costs milliseconds: not on a thread that others wait for.
         let asked = credential.clone();
-        let ruled = tokio::task::spawn_blocking(move || access.decide(&asked, &door, now)).await;
+        let ruled =
+            tokio::task::spawn_blocking(move || access.decide_with(&asked, already, person.as_ref(), &door, now)).await;
         ruled.unwrap_or_else(|_| self.refusal(credential, Reason::Fault, now))
     }
 
@@ -120,9 +126,9 @@ impl Settling {
             source: &credential.source,
             person: decision.user.as_ref(),
             kind,
-            presented: Kinds::default().with(kind),
+            presented: ruling.presented,
             rules,
-            completing: Kinds::default(),
+            completing: ruling.completing,
             is_guess: ruling.guess && kind == CredentialKind::Pin,
             is_duress: ruling.duress,
             to_spend: ruling.would_spend(),

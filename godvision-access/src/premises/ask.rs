@@ -213,7 +213,7 @@ impl Premises {
         }
         let plan = self.plan.door(asked.door);
         match asked.person {
-            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::default() => {
+            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::NONE => {
                 let until = now.mono + plan.await_for;
                 let mut member = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
                 if let Some(Waiting::Second { person: first, to_spend: earlier, .. }) = entry.waiting.take()

@@ -10,7 +10,8 @@ use godvision_core::{Name, WallTime};
 
 use crate::error::{Error, RuleFault};
 use crate::rule::RuleSet;
-use crate::schedule::{Schedule, is_plausible};
+use crate::rule::near::nearest;
+use crate::schedule::{Calendars, Schedule, is_plausible};
 
 /// Most areas, and most doors with settings of their own.
 pub const PARTS_MAX: usize = 4_096;
@@ -181,12 +182,14 @@ impl Layout {
         let first = door.first_card.iter().filter_map(|first| first.by.as_ref());
         for group in escort.chain(first).chain(&door.lockdown_override) {
             if !rules.groups.contains_key(group) {
-                return Err(RuleFault::UnknownGroup { name: group.clone() });
+                let near = nearest(group.as_str(), rules.groups.keys().map(Name::as_str));
+                return Err(RuleFault::UnknownGroup { name: group.clone(), near });
             }
         }
         for schedule in door.first_card.iter().map(|first| &first.during).chain(&door.free_during) {
             if !rules.schedules.contains_key(schedule) {
-                return Err(RuleFault::UnknownSchedule { name: schedule.clone() });
+                let near = nearest(schedule, rules.schedules.keys().map(String::as_str));
+                return Err(RuleFault::UnknownSchedule { name: schedule.clone(), near });
             }
         }
         if door.is_ever_free() && self.interlocks.values().any(|doors| doors.contains(name)) {
@@ -202,6 +205,7 @@ pub struct Plan {
     pub(super) layout: Layout,
     groups: BTreeMap<Name, BTreeSet<Name>>,
     schedules: BTreeMap<String, Schedule>,
+    holidays: Calendars,
     standard: DoorPlan,
 }
 
@@ -231,6 +235,7 @@ impl Plan {
             }
         }
         plan.layout = layout;
+        plan.holidays.clone_from(&rules.holidays);
         Ok(plan)
     }
 
@@ -256,6 +261,7 @@ impl Plan {
 
     /// Whether `schedule` covers `at`. A clock that was never set covers nothing.
     pub(super) fn covers(&self, schedule: &str, at: WallTime) -> bool {
-        is_plausible(at) && self.schedules.get(schedule).and_then(|schedule| schedule.covers(at)).unwrap_or(false)
+        is_plausible(at)
+            && self.schedules.get(schedule).and_then(|schedule| schedule.covers(at, &self.holidays)).unwrap_or(false)
     }
 }

@@ -27,6 +27,7 @@ mod layout;
 mod leaf;
 mod lockout;
 mod presence;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -22,14 +22,10 @@
 pub mod address;
 pub mod spec;
 
-#[cfg(feature = "dingtian")]
-pub mod dingtian;
-#[cfg(feature = "kmtronic")]
-pub mod kmtronic;
-#[cfg(feature = "laurent")]
-pub mod laurent;
 #[cfg(any(feature = "shelly", feature = "onvif"))]
 pub mod digest;
+#[cfg(feature = "dingtian")]
+pub mod dingtian;
 #[cfg(feature = "fieldbus-testkit")]
 pub mod fake_board;
 #[cfg(all(feature = "fieldbus-testkit", feature = "gpio"))]
@@ -42,6 +38,10 @@ pub mod fake_mqtt;
 pub mod fake_onvif;
 #[cfg(feature = "gpio")]
 pub mod gpio;
+#[cfg(feature = "kmtronic")]
+pub mod kmtronic;
+#[cfg(feature = "laurent")]
+pub mod laurent;
 #[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]

@@ -1,48 +1,61 @@
-//! From a [`RuleSet`] to the index that decides: (door, subject) -> rules, forbidding ones first.
+//! From a [`RuleSet`] to the index that decides.
 //!
-//! Persons, doors and groups become numbers; the index is asked once for each pair of (a door key, a subject key), that
-//! is (1 + groups of the door + any) x (1 + groups of the person + anyone) times, whatever the number of rules.
+//! Persons, groups and doors become numbers (keys). The rules about one person stand together in one block behind the
+//! person's name, so that one walk over a cache line or two finds those about this door. The rules about groups and about
+//! anyone are few pairs for many persons: a table from (subject key, door key) to a block. A question asks it once for
+//! each of (groups of the person + anyone) x (the door + its groups + any), whatever the number of rules. A person with
+//! very many rules of their own is treated as a group of one.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use godvision_core::Name;
 
+use super::index::{Names, Pairs};
 use super::{DoorSet, Effect, GROUPS_EACH_MAX, PAIRS_MAX, RuleSet, Subject};
 use crate::error::{Error, RuleFault};
-use crate::schedule::{Weekly, Zone};
+use crate::schedule::calendar::Days;
+use crate::schedule::{Hours, Local, MINUTES_A_DAY, MINUTES_A_WEEK, MinuteOfWeek, Offsets, Schedule, Weekly, Zone};
 
 /// The key of "anyone" and of "any door".
 pub(super) const EVERY: u32 = 0;
 /// A rule without a schedule.
 pub(super) const ALWAYS: u32 = u32::MAX;
+/// Most entries of a person's own block.
+const OWN_MAX: usize = 16;
 
 /// A rule set ready to decide. Immutable: build a new one and swap.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledRules {
-    pub(super) persons: HashMap<Name, Keys>,
-    pub(super) doors: HashMap<Name, Keys>,
-    /// Group keys that [`Keys`] point into.
-    pub(super) groups: Vec<u32>,
-    pub(super) index: HashMap<u64, Bucket, BuildHasherDefault<PairHasher>>,
-    /// Rule numbers that buckets point into; ascending within each half of a bucket.
-    pub(super) members: Vec<u32>,
-    pub(super) rules: Vec<Conditions>,
+    pub(super) persons: Names,
+    pub(super) doors: Names,
+    /// Blocks of the persons' own rules.
+    pub(super) own: Vec<Entry>,
+    pub(super) pairs: Pairs,
+    /// Blocks of the rules about groups and anyone: those that forbid first.
+    pub(super) shared: Vec<Entry>,
+    pub(super) whens: Vec<When>,
+    /// Names of the rules by rank.
     pub(super) names: Vec<Name>,
-    pub(super) schedules: Vec<(u32, Weekly)>,
-    pub(super) zones: Vec<Zone>,
+    pub(super) schedules: Vec<Times>,
+    schedule_numbers: BTreeMap<String, u32>,
+    pub(super) zones: Vec<Offsets>,
+    calendars: Vec<Days>,
     door_groups: HashMap<Name, Vec<Name>>,
+    /// Whether a rule is about anyone, about any door.
+    pub(super) has_anyone: bool,
+    pub(super) has_any_door: bool,
 }
 
 impl CompiledRules {
     /// How many rules there are.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.names.len()
     }
 
     /// Whether there is none: everything is refused.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.names.is_empty()
     }
 
     /// The door groups that hold `door`.
@@ -50,75 +63,111 @@ impl CompiledRules {
         self.door_groups.get(door).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn groups_at(&self, keys: Option<&Keys>) -> &[u32] {
-        keys.and_then(|keys| self.groups.get(keys.groups_from as usize..keys.groups_to as usize)).unwrap_or(&[])
+    /// Whether `at` is inside the schedule called `schedule`, holidays and all; `None` if there is none of this name or the
+    /// clock was never set.
+    pub fn is_during(&self, schedule: &str, at: godvision_core::WallTime) -> Option<bool> {
+        let times = self.schedules.get(*self.schedule_numbers.get(schedule)? as usize)?;
+        if !crate::schedule::is_plausible(at) {
+            return None;
+        }
+        self.zones.get(times.zone as usize)?.local(at).map(|local| times.cover(local, &self.calendars))
+    }
+
+    pub(super) fn covers(&self, times: &Times, local: Local) -> bool {
+        times.cover(local, &self.calendars)
     }
 }
 
-/// What the index knows about one person or door.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keys {
-    pub(super) own: u32,
-    groups_from: u32,
-    groups_to: u32,
+/// One rule about one pair. 16 bytes, so that a cache line holds four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The door key, in a person's own block.
+    pub(super) door: u32,
+    /// The place of the rule in the order in which one of several is named: prohibitions and permissions each ascending.
+    pub(super) rank: u32,
+    /// The bits of [`super::By`], and [`Entry::FORBIDS`].
+    by: u32,
+    /// Which of [`CompiledRules::whens`].
+    pub(super) when: u32,
 }
 
-/// Rules about one pair: `members[start..forbids_end]` forbid, `members[forbids_end..end]` permit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
-    pub(super) start: u32,
-    pub(super) forbids_end: u32,
-    pub(super) end: u32,
+impl Entry {
+    const FORBIDS: u32 = 1 << 31;
+
+    pub(super) fn forbids(self) -> bool {
+        self.by & Self::FORBIDS != 0
+    }
+
+    /// The alternatives as bits.
+    pub(super) fn by(self) -> u32 {
+        self.by & !Self::FORBIDS
+    }
 }
 
-/// When and by what a rule applies. 24 bytes, so that one cache line holds two.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Conditions {
+/// A period and a schedule; rules share them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct When {
     pub(super) from_micros: i64,
     pub(super) until_micros: i64,
     pub(super) schedule: u32,
-    pub(super) by: super::Kinds,
 }
 
-pub(super) fn pair(door: u32, subject: u32) -> u64 {
-    u64::from(door) << 32 | u64::from(subject)
+/// A schedule for the engine.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    pub(super) zone: u32,
+    /// One bit for every minute of a week without holidays.
+    week: Vec<u64>,
+    pub(super) weekly: Weekly,
+    /// Which of [`CompiledRules::calendars`], and what begins on its days.
+    pub(super) holidays: Vec<(u32, Hours)>,
 }
 
-/// One multiplication by an odd constant, its halves folded. The keys are our own numbers, so nobody can choose collisions.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PairHasher(u64);
-
-impl Hasher for PairHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
+impl Times {
+    fn new(schedule: &Schedule, zone: u32, calendars: &BTreeMap<&Name, u32>) -> Self {
+        let mut week = vec![0u64; usize::from(MINUTES_A_WEEK).div_ceil(64)];
+        for minute in (0..MINUTES_A_WEEK).filter_map(MinuteOfWeek::new).filter(|it| schedule.weekly.covers(*it)) {
+            week.iter_mut()
+                .skip(usize::from(minute.get() / 64))
+                .take(1)
+                .for_each(|word| *word |= 1 << (minute.get() % 64));
+        }
+        let hours = |(name, hours): &(Name, Hours)| Some((*calendars.get(name)?, hours.clone()));
+        Self {
+            zone,
+            week,
+            weekly: schedule.weekly.clone(),
+            holidays: schedule.holidays.iter().filter_map(hours).collect(),
         }
     }
 
-    fn write_u64(&mut self, value: u64) {
-        let product = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * u128::from(0xd6e8_feb8_6659_fd93_u64);
-        self.0 = (product >> 64) as u64 ^ product as u64;
+    fn cover(&self, local: Local, calendars: &[Days]) -> bool {
+        let special = |date| {
+            let is_in =
+                |(calendar, _): &&(u32, Hours)| calendars.get(*calendar as usize).is_some_and(|it| it.has(date));
+            self.holidays.iter().find(is_in).map(|(_, hours)| hours)
+        };
+        let yesterday = local.date.plus_days(-1);
+        match (special(local.date), special(yesterday)) {
+            (None, None) => {
+                let minute = local.minute_of_week().get();
+                self.week.get(usize::from(minute / 64)).is_some_and(|word| word >> (minute % 64) & 1 != 0)
+            }
+            (today, before) => {
+                today.unwrap_or_else(|| self.weekly.on(local.date.weekday())).cover(local.minute)
+                    || before.unwrap_or_else(|| self.weekly.on(yesterday.weekday())).cover(local.minute + MINUTES_A_DAY)
+            }
+        }
+    }
+
+    /// What may begin on some day: of the week and of its holidays.
+    pub(super) fn all_hours(&self) -> impl Iterator<Item = &Hours> {
+        (0..7).map(|day| self.weekly.on(day)).chain(self.holidays.iter().map(|(_, hours)| hours))
     }
 }
 
-/// Gives names numbers from 1 on.
-#[derive(Default)]
-struct Numbers(HashMap<Name, u32>);
-
-impl Numbers {
-    fn of(&mut self, name: &Name, next: &mut u32) -> u32 {
-        *self.0.entry(name.clone()).or_insert_with(|| {
-            *next += 1;
-            *next
-        })
-    }
-}
-
-pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
+fn check(set: &RuleSet) -> Result<usize, Error> {
+    set.check_schedules().map_err(|(rule, fault)| Error::Rule { rule, fault })?;
     let mut seen = std::collections::HashSet::with_capacity(set.rules.len());
     let mut pairs_count = 0usize;
     for rule in &set.rules {
@@ -132,69 +181,128 @@ pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
             return Err(fault(RuleFault::TooMany { what: "pairs of subject and door", limit: PAIRS_MAX }));
         }
     }
-    let mut compiled = CompiledRules {
-        names: set.rules.iter().map(|rule| rule.name.clone()).collect(),
-        zones: vec![set.zone.clone()],
-        ..CompiledRules::default()
-    };
-    let mut schedule_numbers = HashMap::new();
-    for (number, (name, schedule)) in (0u32..).zip(&set.schedules) {
-        let zone = compiled.zones.iter().position(|zone| *zone == schedule.zone).unwrap_or_else(|| {
-            compiled.zones.push(schedule.zone.clone());
-            compiled.zones.len() - 1
-        });
-        compiled.schedules.push((zone as u32, schedule.weekly.clone()));
-        schedule_numbers.insert(name.as_str(), number);
+    Ok(pairs_count)
+}
+
+/// Gives names numbers; several share one counter.
+#[derive(Default)]
+struct Numbers<'a>(HashMap<&'a Name, u32>);
+
+impl<'a> Numbers<'a> {
+    fn of(&mut self, name: &'a Name, next: &mut u32) -> u32 {
+        *self.0.entry(name).or_insert_with(|| {
+            *next += 1;
+            *next
+        })
     }
-    let (mut subject_next, mut door_next) = (EVERY, EVERY);
-    let (mut person_keys, mut group_keys) = (Numbers::default(), Numbers::default());
-    let (mut door_keys, mut door_group_keys) = (Numbers::default(), Numbers::default());
-    let mut pairs: Vec<(u64, bool, u32)> = Vec::with_capacity(pairs_count);
-    for (number, rule) in (0u32..).zip(&set.rules) {
-        compiled.rules.push(Conditions {
-            from_micros: rule.from.map_or(i64::MIN, |from| from.as_unix_micros()),
-            until_micros: rule.until.map_or(i64::MAX, |until| until.as_unix_micros()),
-            schedule: rule.during.as_deref().and_then(|name| schedule_numbers.get(name)).copied().unwrap_or(ALWAYS),
-            by: rule.by,
-        });
-        for subject in &rule.who {
-            let subject = match subject {
-                Subject::Anyone => EVERY,
-                Subject::Person(name) => person_keys.of(name, &mut subject_next),
-                Subject::Group(name) => group_keys.of(name, &mut subject_next),
-            };
-            for door in &rule.doors {
-                let door = match door {
-                    DoorSet::Any => EVERY,
-                    DoorSet::Door(name) => door_keys.of(name, &mut door_next),
-                    DoorSet::Group(name) => door_group_keys.of(name, &mut door_next),
-                };
-                pairs.push((pair(door, subject), rule.effect == Effect::Permit, number));
-            }
-        }
-    }
-    pairs.sort_unstable();
-    pairs.dedup();
-    let groups = &mut compiled.groups;
-    compiled.persons = memberships(&set.groups, &mut person_keys, &group_keys, &mut subject_next, groups)?;
-    compiled.doors = memberships(&set.door_groups, &mut door_keys, &door_group_keys, &mut door_next, groups)?;
+}
+
+pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
+    let pairs_count = check(set)?;
+    let mut compiled = CompiledRules::default();
+    times(set, &mut compiled);
     for (group, doors) in &set.door_groups {
         for door in doors {
             compiled.door_groups.entry(door.clone()).or_default().push(group.clone());
         }
     }
-    fill_index(&mut compiled, &pairs);
+    let mut ranked: Vec<&super::Rule> = set.rules.iter().collect();
+    // Stable: the document's order decides among equals.
+    ranked.sort_by_key(|rule| (rule.effect == Effect::Permit, Reverse(rule.priority)));
+    compiled.names = ranked.iter().map(|rule| rule.name.clone()).collect();
+
+    let (mut subject_next, mut door_next, mut person_next) = (EVERY, EVERY, 0);
+    let (mut persons, mut groups) = (Numbers::default(), Numbers::default());
+    let (mut doors, mut door_groups) = (Numbers::default(), Numbers::default());
+    let mut when_numbers: HashMap<When, u32> = HashMap::new();
+    let (mut own, mut shared) = (Vec::with_capacity(pairs_count), Vec::new());
+    for (rank, rule) in (0u32..).zip(ranked) {
+        let number = |name: &String| compiled.schedule_numbers.get(name).copied();
+        let when = When {
+            from_micros: rule.from.map_or(i64::MIN, |from| from.as_unix_micros()),
+            until_micros: rule.until.map_or(i64::MAX, |until| until.as_unix_micros()),
+            schedule: rule.during.as_ref().and_then(number).unwrap_or(ALWAYS),
+        };
+        let whens = &mut compiled.whens;
+        let when = *when_numbers.entry(when).or_insert_with(|| {
+            whens.push(when);
+            whens.len() as u32 - 1
+        });
+        let forbids = if rule.effect == Effect::Forbid { Entry::FORBIDS } else { 0 };
+        for door in &rule.doors {
+            let door = match door {
+                DoorSet::Any => EVERY,
+                DoorSet::Door(name) => doors.of(name, &mut door_next),
+                DoorSet::Group(name) => door_groups.of(name, &mut door_next),
+            };
+            compiled.has_any_door |= door == EVERY;
+            let entry = Entry { door, rank, by: rule.by.bits() | forbids, when };
+            for subject in &rule.who {
+                match subject {
+                    Subject::Person(name) => own.push((persons.of(name, &mut person_next), entry)),
+                    Subject::Group(name) => shared.push((groups.of(name, &mut subject_next), entry)),
+                    Subject::Anyone => {
+                        compiled.has_anyone = true;
+                        shared.push((EVERY, entry));
+                    }
+                }
+            }
+        }
+    }
+    sort(&mut own, |entry| (entry.rank, entry.door));
+    let keys = members(&set.groups, &groups, compiled.has_anyone)?;
+    let door_keys = members(&set.door_groups, &door_groups, compiled.has_any_door)?;
+    keys.keys().for_each(|name| _ = persons.of(name, &mut person_next));
+    door_keys.keys().for_each(|name| _ = doors.of(name, &mut door_next));
+
+    let mut blocks: Vec<(u32, u32)> = vec![(0, 0); person_next as usize];
+    let mut own_keys: HashMap<u32, u32> = HashMap::new();
+    for block in own.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((person, _)) = block.first() else { continue };
+        if block.len() > OWN_MAX {
+            subject_next += 1;
+            own_keys.insert(*person, subject_next);
+            shared.extend(block.iter().map(|(_, entry)| (subject_next, *entry)));
+            continue;
+        }
+        let from = compiled.own.len() as u32;
+        compiled.own.extend(block.iter().map(|(_, entry)| *entry));
+        blocks.iter_mut().skip(*person as usize - 1).take(1).for_each(|it| *it = (from, compiled.own.len() as u32));
+    }
+    drop(own);
+    sort(&mut shared, |entry| (entry.door, entry.rank));
+    let mut table = Vec::new();
+    for block in shared.chunk_by(|(a, x), (b, y)| (a, x.door) == (b, y.door)) {
+        let Some((subject, entry)) = block.first() else { continue };
+        table.push(((*subject, entry.door), compiled.shared.len() as u32, block.len() as u32));
+        compiled.shared.extend(block.iter().map(|(_, entry)| *entry));
+    }
+    compiled.pairs = Pairs::new(&table);
+    let every = |is_used: bool| is_used.then_some(EVERY);
+    compiled.persons = Names::new(persons.0.iter().map(|(name, person)| {
+        let groups = keys.get(name).cloned().unwrap_or_else(|| every(compiled.has_anyone).into_iter().collect());
+        let block = blocks.get(*person as usize - 1).copied().unwrap_or_default();
+        (*name, own_keys.get(person).copied().into_iter().chain(groups).collect(), block)
+    }));
+    compiled.doors = Names::new(doors.0.iter().map(|(name, own)| {
+        let groups = door_keys.get(name).cloned().unwrap_or_else(|| every(compiled.has_any_door).into_iter().collect());
+        (*name, [*own].into_iter().chain(groups).collect(), (0, 0))
+    }));
     Ok(compiled)
 }
 
-/// Keys of every member of a group and of everybody else a rule names. Groups that no rule names are left out.
-fn memberships(
-    all: &std::collections::BTreeMap<Name, std::collections::BTreeSet<Name>>,
-    own: &mut Numbers,
-    group_keys: &Numbers,
-    next: &mut u32,
-    groups: &mut Vec<u32>,
-) -> Result<HashMap<Name, Keys>, Error> {
+/// By subject, then by `order`; each once. Ranks of prohibitions are lower than those of permissions, so they come first.
+fn sort(entries: &mut Vec<(u32, Entry)>, order: impl Fn(&Entry) -> (u32, u32)) {
+    entries.sort_unstable_by_key(|(subject, entry)| (*subject, order(entry)));
+    entries.dedup();
+}
+
+/// The keys of every member of a group that a rule names, with [`EVERY`] if a rule is about all.
+fn members<'a>(
+    all: &'a BTreeMap<Name, BTreeSet<Name>>,
+    group_keys: &Numbers<'_>,
+    has_every: bool,
+) -> Result<HashMap<&'a Name, Vec<u32>>, Error> {
     let mut of_member: HashMap<&Name, Vec<u32>> = HashMap::new();
     for (group, members) in all {
         let Some(key) = group_keys.0.get(group) else { continue };
@@ -205,28 +313,26 @@ fn memberships(
                 return Err(Error::Rule { rule: member.to_string(), fault });
             }
             keys.push(*key);
-            own.of(member, next);
         }
     }
-    let mut keys = HashMap::with_capacity(own.0.len());
-    for (name, number) in &own.0 {
-        let groups_from = groups.len() as u32;
-        groups.extend(of_member.get(name).into_iter().flatten());
-        keys.insert(name.clone(), Keys { own: *number, groups_from, groups_to: groups.len() as u32 });
+    if has_every {
+        of_member.values_mut().for_each(|keys| keys.push(EVERY));
     }
-    Ok(keys)
+    Ok(of_member)
 }
 
-/// `pairs` is sorted by pair, then forbids before permits, then by rule.
-fn fill_index(compiled: &mut CompiledRules, pairs: &[(u64, bool, u32)]) {
-    compiled.members = pairs.iter().map(|(_, _, rule)| *rule).collect();
-    let mut start = 0u32;
-    for same in pairs.chunk_by(|(a, ..), (b, ..)| a == b) {
-        let forbids = same.iter().take_while(|(_, permits, _)| !permits).count() as u32;
-        let end = start + same.len() as u32;
-        if let Some((pair, ..)) = same.first() {
-            compiled.index.insert(*pair, Bucket { start, forbids_end: start + forbids, end });
-        }
-        start = end;
+fn times(set: &RuleSet, compiled: &mut CompiledRules) {
+    let calendar_numbers: BTreeMap<&Name, u32> = set.holidays.keys().zip(0..).collect();
+    compiled.calendars = set.holidays.values().map(|calendar| calendar.to_days()).collect();
+    // The document's own zone is the first: the week of a person is shown by its clocks.
+    let mut zones: Vec<&Zone> = vec![&set.zone];
+    for (number, (name, schedule)) in (0u32..).zip(&set.schedules) {
+        let zone = zones.iter().position(|zone| **zone == schedule.zone).unwrap_or_else(|| {
+            zones.push(&schedule.zone);
+            zones.len() - 1
+        });
+        compiled.schedules.push(Times::new(schedule, zone as u32, &calendar_numbers));
+        compiled.schedule_numbers.insert(name.clone(), number);
     }
+    compiled.zones = zones.into_iter().map(Zone::offsets).collect();
 }

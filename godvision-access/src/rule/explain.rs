@@ -76,7 +76,7 @@ fn line(set: &RuleSet, rule: &Rule, question: &Question<'_>) -> Line {
     let misses = [
         (Miss::Person, spec::is_about_person(set, rule, question)),
         (Miss::Door, spec::is_about_door(set, rule, question)),
-        (Miss::Kind, rule.by.has(question.kind)),
+        (Miss::Kind, rule.by.is_met_by(question.presented)),
         (Miss::Schedule, spec::is_in_schedule(set, rule, question)),
         (Miss::NotYet, rule.from.is_none_or(|from| from <= question.at)),
         (Miss::Over, rule.until.is_none_or(|until| question.at < until)),

@@ -1,32 +1,50 @@
 //! Rules: who may open which doors, with what, when. A prohibition always wins; what nobody permits is refused.
 //!
 //! ```text
-//! RuleSet (rules, groups, schedules) --parse-- text.rs      what an owner writes, refused whole with line and column
-//!    |  compile.rs                             spec.rs      the meaning, as plainly as it can be written: linear
-//!    v                                         explain.rs   why, and why not, rule by rule
+//! RuleSet (rules, groups, schedules) <-- text.rs, write.rs   what an owner writes, refused whole with line and column
+//!    |  compile.rs, index.rs             schema.rs            the document's records and keys, for readers and forms
+//!    |                                   spec.rs              the meaning, as plainly as it can be written: linear
+//!    |                                   explain.rs, diff.rs  why, and why not, rule by rule; what a change changes
+//!    |                                   cedar.rs, snapshot.rs  the same rules for Cedar's tools, and as bytes
+//!    v
 //! CompiledRules --decide.rs--> Answer {verdict, reason, rule}
+//!                 what_if.rs   who may, when next, the week as intervals
 //! ```
-//! `decide` and `spec` are held equal by a property test over random rule sets.
+//! `decide`, `spec` and (in the benches) `cedar-policy` are held equal by property tests over random rule sets.
 //!
-//! **Never:** the state of a door (that is [`crate::door`]), the clock, priorities other than "forbid first".
+//! What a rule means: it applies when the person is one of its subjects, the door one of its doors, one of its alternatives
+//! of credentials was presented, and the moment lies in its period and its schedule. If a rule that forbids applies, the
+//! answer is no. Otherwise, if one that permits applies, it is yes. Otherwise it is no. A `priority` never changes the
+//! verdict: it says which of several applying permissions is the one named.
+//!
+//! **Never:** the state of a door (that is [`crate::door`]), the clock, a priority that lets a permission beat a prohibition.
 
+mod cedar;
 mod compile;
 mod decide;
 mod explain;
+mod index;
+mod kinds;
+pub(crate) mod near;
+pub mod schema;
 pub mod spec;
-mod text;
+pub(crate) mod text;
+pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use godvision_core::signal::door::{Key, Reason, Verdict};
+use godvision_core::signal::door::{Reason, Verdict};
 use godvision_core::{Name, WallTime};
 
 use crate::error::{Error, RuleFault};
 use crate::premises::Layout;
-use crate::schedule::{Schedule, Zone};
+use crate::schedule::{Calendars, Schedule, Zone};
 
+pub use cedar::{CedarExport, CedarRequest};
 pub use compile::CompiledRules;
 pub use explain::{Explanation, Line, Miss};
+pub use kinds::{By, CredentialKind, Kinds};
+pub use schema::schema;
 
 /// Most bytes of a rule document.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -34,80 +52,12 @@ pub const TEXT_BYTES_MAX: usize = 8 << 20;
 pub const RULE_PARTS_MAX: usize = 1_000;
 /// Most groups that one person, or one door, is in.
 pub const GROUPS_EACH_MAX: usize = 64;
+/// Most calendars of a rule set.
+pub const CALENDARS_MAX: usize = 256;
+/// Priorities lie between this and its negative.
+pub const PRIORITY_MAX: i32 = 1_000;
 /// Most pairs of subject and door of all rules together: what bounds the memory of [`CompiledRules`] (about 1 GiB).
 pub const PAIRS_MAX: usize = 1 << 24;
-
-/// What kind of thing was presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CredentialKind {
-    /// A QR pass.
-    Qr,
-    /// A PIN.
-    Pin,
-    /// A card.
-    Card,
-    /// A number plate. Copied with a sheet of paper: opens only where a rule names it.
-    Plate,
-    /// A live face.
-    Face,
-    /// An operator's own act.
-    Manual,
-}
-
-impl CredentialKind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Qr, Self::Pin, Self::Card, Self::Plate, Self::Face, Self::Manual];
-
-    /// The kind of `key`; `None` for kinds that this version does not know.
-    pub fn of(key: &Key) -> Option<Self> {
-        Self::from_code(key.kind())
-    }
-
-    /// `qr`, `pin`, `card`, `plate`, `face`, `manual`.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Qr => "qr",
-            Self::Pin => "pin",
-            Self::Card => "card",
-            Self::Plate => "plate",
-            Self::Face => "face",
-            Self::Manual => "manual",
-        }
-    }
-
-    /// The kind of a [`CredentialKind::code`].
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
-    }
-}
-
-/// A set of [`CredentialKind`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Kinds(u8);
-
-impl Kinds {
-    /// Every kind: what a prohibition means when it names none.
-    pub const ALL: Self = Self(0x3f);
-    /// Every kind but plates: what a permission means when it names none.
-    pub const USUAL: Self = Self(0x3f & !(1 << CredentialKind::Plate as u8));
-
-    /// With `kind` too.
-    #[must_use]
-    pub fn with(self, kind: CredentialKind) -> Self {
-        Self(self.0 | 1 << kind as u8)
-    }
-
-    /// Whether `kind` is in it.
-    pub fn has(self, kind: CredentialKind) -> bool {
-        self.0 & (1 << kind as u8) != 0
-    }
-}
-
-impl FromIterator<CredentialKind> for Kinds {
-    fn from_iter<T: IntoIterator<Item = CredentialKind>>(kinds: T) -> Self {
-        kinds.into_iter().fold(Self(0), Self::with)
-    }
-}
 
 /// Whether a rule permits or forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,8 +101,11 @@ pub struct Rule {
     pub who: Vec<Subject>,
     /// Where: any of these.
     pub doors: Vec<DoorSet>,
-    /// With what.
-    pub by: Kinds,
+    /// With what: one of these alternatives.
+    pub by: By,
+    /// Of several permissions that apply, the one with the highest priority is named, of equal ones the first of the
+    /// document. 0 for prohibitions, which win in any case.
+    pub priority: i32,
     /// Only inside this schedule of the set.
     pub during: Option<String>,
     /// Only from this moment on.
@@ -171,6 +124,8 @@ pub struct RuleSet {
     pub groups: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups of doors.
     pub door_groups: BTreeMap<Name, BTreeSet<Name>>,
+    /// Calendars of holidays by name.
+    pub holidays: Calendars,
     /// Schedules by name.
     pub schedules: BTreeMap<String, Schedule>,
     /// The rules, in the order of the document: where several apply, the first of them is the one named.
@@ -186,6 +141,7 @@ impl Default for RuleSet {
             zone: Zone::utc(),
             groups: BTreeMap::new(),
             door_groups: BTreeMap::new(),
+            holidays: Calendars::new(),
             schedules: BTreeMap::new(),
             rules: Vec::new(),
             layout: Layout::default(),
@@ -205,17 +161,22 @@ impl RuleSet {
     ///     staff = ["ada", "bob"]
     ///     [door_groups]
     ///     yard = ["yard/door", "yard/gate"]
+    ///     [holidays]                        # calendars: dates, periods, and days of every year
+    ///     public = ["12-25", "2026-12-31/2027-01-01"]
+    ///     eves = ["12-24"]
     ///     [schedules]                       # by the clocks of the zone
     ///     office = ["Mon-Fri 08:00-18:00", "Sat 10:00-14:00"]
+    ///     shop = { weekly = ["Mon-Sat 09:00-20:00"], holidays = ["public none", "eves 09:00-13:00"] }
     ///     night = { zone = "UTC", weekly = ["daily 22:00-06:00"] }
     ///
     ///     [[rule]]
     ///     name = "staff"
     ///     permit = ["group:staff"]          # a person's name, "group:NAME" or "anyone"
     ///     doors = ["group:yard", "store"]   # a door's name, "group:NAME" or "any"
-    ///     by = ["qr", "card"]               # left out: anything but a plate
+    ///     by = ["qr", "plate+pin"]          # one or two together; left out: anything but a plate alone
     ///     during = "office"                 # left out: always
     ///     until = 2030-01-01                # and from; left out: for ever
+    ///     priority = 5                      # of permissions that apply, the highest is named; left out: 0
     ///
     ///     [[rule]]
     ///     name = "no-bob-at-night"
@@ -230,7 +191,27 @@ impl RuleSet {
     /// # Errors
     /// [`Error::Document`], with line and column.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        text::parse(text)
+        let (mut rules, layout) = text::parse_with(text, crate::premises::text::read)?;
+        rules.layout = layout;
+        Ok(rules)
+    }
+
+    /// The same rules as a document in one form: [`RuleSet::parse`] reads it back equal, and equal sets print the same.
+    /// Comments are not kept. What only a program can build (a moment before the year -9999, a list longer than the
+    /// limits of the document) comes out changed, or is refused when it is read.
+    pub fn to_text(&self) -> String {
+        write::to_text(self)
+    }
+
+    /// The same rules as Cedar policies and entities, for Cedar's tools to audit.
+    pub fn to_cedar(&self) -> CedarExport {
+        cedar::export(self)
+    }
+
+    /// `question` as a request to Cedar, with all that the policies of [`RuleSet::to_cedar`] ask the context for; `None` if
+    /// no clock shows that moment.
+    pub fn cedar_request(&self, question: &Question<'_>) -> Option<CedarRequest> {
+        cedar::request(self, question)
     }
 
     /// Builds the index that decides. Linear in the pairs of subject and door of all rules.
@@ -251,19 +232,51 @@ impl RuleSet {
         self.door_groups.iter().filter(move |(_, doors)| doors.contains(door)).map(|(group, _)| group)
     }
 
+    /// The rules that speak of `door`, with everything they need: the slice that decides about this door alone.
+    #[must_use]
+    pub fn about_door(&self, door: &Name) -> Self {
+        let question = Question { person: None, door, presented: Kinds::NONE, at: WallTime::default() };
+        let mut slice = self.clone();
+        slice.rules.retain(|rule| spec::is_about_door(self, rule, &question));
+        slice
+    }
+
+    /// What must hold besides the rules themselves: names the schedule or calendar that is wrong.
+    pub(crate) fn check_schedules(&self) -> Result<(), (String, RuleFault)> {
+        if self.holidays.len() > CALENDARS_MAX {
+            return Err(("holidays".into(), RuleFault::TooMany { what: "calendars", limit: CALENDARS_MAX }));
+        }
+        for (name, schedule) in &self.schedules {
+            for (index, (calendar, _)) in schedule.holidays.iter().enumerate() {
+                if !self.holidays.contains_key(calendar) {
+                    let near = near::nearest(calendar.as_str(), self.holidays.keys().map(Name::as_str));
+                    return Err((name.clone(), RuleFault::UnknownCalendar { name: calendar.clone(), near }));
+                }
+                if schedule.holidays.iter().take(index).any(|(earlier, _)| earlier == calendar) {
+                    return Err((name.clone(), RuleFault::Twice { name: calendar.to_string() }));
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self, rule: &Rule) -> Result<(), RuleFault> {
+        let unknown_group = |name: &Name, known: &BTreeMap<Name, BTreeSet<Name>>| {
+            let near = near::nearest(name.as_str(), known.keys().map(Name::as_str));
+            Err(RuleFault::UnknownGroup { name: name.clone(), near })
+        };
         for subject in &rule.who {
             if let Subject::Group(name) = subject
                 && !self.groups.contains_key(name)
             {
-                return Err(RuleFault::UnknownGroup { name: name.clone() });
+                return unknown_group(name, &self.groups);
             }
         }
         for door in &rule.doors {
             if let DoorSet::Group(name) = door
                 && !self.door_groups.contains_key(name)
             {
-                return Err(RuleFault::UnknownGroup { name: name.clone() });
+                return unknown_group(name, &self.door_groups);
             }
         }
         if rule.who.len() > RULE_PARTS_MAX || rule.doors.len() > RULE_PARTS_MAX {
@@ -272,16 +285,23 @@ impl RuleSet {
         if let Some(name) = &rule.during
             && !self.schedules.contains_key(name)
         {
-            return Err(RuleFault::UnknownSchedule { name: name.clone() });
+            let near = near::nearest(name, self.schedules.keys().map(String::as_str));
+            return Err(RuleFault::UnknownSchedule { name: name.clone(), near });
         }
         if rule.from.zip(rule.until).is_some_and(|(from, until)| from >= until) {
             return Err(RuleFault::EmptyPeriod);
+        }
+        if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&rule.priority) {
+            return Err(RuleFault::Expected { expected: "a priority from -1000 to 1000" });
+        }
+        if rule.effect == Effect::Forbid && rule.priority != 0 {
+            return Err(RuleFault::Expected { expected: "no priority (a prohibition wins in any case)" });
         }
         Ok(())
     }
 }
 
-/// May this person open this door with this, now?
+/// May this person open this door with these, now?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
     /// Whose credential it is; `None` if it is nobody's of the directory (an operator by hand): only rules about
@@ -289,8 +309,8 @@ pub struct Question<'a> {
     pub person: Option<&'a Name>,
     /// The door.
     pub door: &'a Name,
-    /// What was presented.
-    pub kind: CredentialKind,
+    /// Everything that this person has presented, now and shortly before.
+    pub presented: Kinds,
     /// The moment.
     pub at: WallTime,
 }
@@ -302,7 +322,8 @@ pub struct Answer<'a> {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// The rule that decided: the first of the document among those that apply.
+    /// The rule that decided, of those that apply: the first prohibition of the document, or the permission with the
+    /// highest priority, the first of equal ones.
     pub rule: Option<&'a Name>,
 }
 

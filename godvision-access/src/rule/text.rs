@@ -8,22 +8,26 @@ use godvision_core::{Name, WallTime};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    CredentialKind, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, Subject, TEXT_BYTES_MAX,
-};
+use super::schema::{self, Record, schema};
+use super::{By, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, Subject, TEXT_BYTES_MAX};
 use crate::error::{Error, RuleFault};
-use crate::schedule::{Schedule, Weekly, Zone};
+use crate::schedule::{Calendar, Calendars, Hours, Schedule, Weekly, Zone};
 
 /// What is wrong, at which byte, about which key.
-struct Fault {
-    at: usize,
-    key: String,
-    fault: RuleFault,
+pub(crate) struct Fault {
+    pub(crate) at: usize,
+    pub(crate) key: String,
+    pub(crate) fault: RuleFault,
 }
 
-type Value<'a> = Spanned<DeValue<'a>>;
+pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
-pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
+/// Reads the rules, and hands the same document to `read_more`, which reads the tables that are not about rules: so
+/// one document describes a site, is refused as one, and every error has its place. Any other table is an error.
+pub(crate) fn parse_with<T>(
+    text: &str,
+    read_more: impl FnOnce(&DeTable<'_>, &RuleSet) -> Result<T, Fault>,
+) -> Result<(RuleSet, T), Error> {
     let placed = |Fault { at, key, fault }| {
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -38,16 +42,23 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
         let fault = RuleFault::Syntax { detail: error.message().to_owned() };
         placed(Fault { at: error.span().map_or(0, |span| span.start), key: "document".into(), fault })
     })?;
-    read(table.get_ref()).map_err(placed)
+    let set = read(table.get_ref()).map_err(placed)?;
+    let more = read_more(table.get_ref(), &set).map_err(placed)?;
+    Ok((set, more))
 }
 
-fn fail<T>(at: usize, key: &str, fault: RuleFault) -> Result<T, Fault> {
+pub(crate) fn fail<T>(at: usize, key: &str, fault: RuleFault) -> Result<T, Fault> {
     Err(Fault { at, key: key.to_owned(), fault })
 }
 
 fn read(table: &DeTable<'_>) -> Result<RuleSet, Fault> {
-    const KEYS: &[&str] = &["version", "zone", "groups", "door_groups", "schedules", "rule"];
-    only(table, KEYS, "version, zone, groups, door_groups, schedules, rule")?;
+    let ours = || schema().iter().map(|record| record.table).filter(|table| !table.is_empty());
+    let is_known = |key: &str| schema::TOP.has(key) || ours().any(|it| it == key);
+    if let Some(key) = table.keys().find(|key| !is_known(key.get_ref())) {
+        let tables = ours().collect::<Vec<_>>().join(", ");
+        let known = format!("{}, {tables}", schema::TOP.keys());
+        return fail(key.span().start, key.get_ref(), RuleFault::UnknownKey { known });
+    }
     match table.get("version") {
         None => return fail(0, "version", RuleFault::Missing { what: "version = 1" }),
         Some(version) => match version.get_ref() {
@@ -64,10 +75,15 @@ fn read(table: &DeTable<'_>) -> Result<RuleSet, Fault> {
     }
     set.groups = groups(table, "groups")?;
     set.door_groups = groups(table, "door_groups")?;
+    set.holidays = calendars(table, schema::HOLIDAYS.table)?;
     if let Some(value) = table.get("schedules") {
         for (name, value) in as_table(value, "schedules")? {
             let (name, key) = (name.get_ref().as_ref(), format!("schedules.{}", name.get_ref()));
-            set.schedules.insert(name.to_owned(), schedule(value, &key, &set.zone)?);
+            set.schedules.insert(name.to_owned(), schedule(value, &key, &set)?);
+            set.check_schedules().or_else(|(_, fault)| {
+                let holidays = value.get_ref().as_table().and_then(|table| table.get("holidays"));
+                fail(holidays.unwrap_or(value).span().start, &format!("{key}, holidays"), fault)
+            })?;
         }
     }
     if let Some(value) = table.get("rule") {
@@ -87,21 +103,22 @@ fn read(table: &DeTable<'_>) -> Result<RuleSet, Fault> {
     Ok(set)
 }
 
-fn only(table: &DeTable<'_>, keys: &[&str], known: &'static str) -> Result<(), Fault> {
-    match table.keys().find(|key| !keys.contains(&key.get_ref().as_ref())) {
-        Some(key) => fail(key.span().start, key.get_ref(), RuleFault::UnknownKey { known }),
+/// Refuses keys that the record does not have.
+pub(crate) fn only(table: &DeTable<'_>, record: &Record) -> Result<(), Fault> {
+    match table.keys().find(|key| !record.has(key.get_ref())) {
+        Some(key) => fail(key.span().start, key.get_ref(), RuleFault::UnknownKey { known: record.keys() }),
         None => Ok(()),
     }
 }
 
-fn as_table<'a, 'i>(value: &'a Value<'i>, key: &str) -> Result<&'a DeTable<'i>, Fault> {
+pub(crate) fn as_table<'a, 'i>(value: &'a Value<'i>, key: &str) -> Result<&'a DeTable<'i>, Fault> {
     match value.get_ref().as_table() {
         Some(table) => Ok(table),
         None => fail(value.span().start, key, RuleFault::Expected { expected: "a table" }),
     }
 }
 
-fn as_text<'a>(value: &'a Value<'_>, key: &str) -> Result<&'a str, Fault> {
+pub(crate) fn as_text<'a>(value: &'a Value<'_>, key: &str) -> Result<&'a str, Fault> {
     match value.get_ref().as_str() {
         Some(text) => Ok(text),
         None => fail(value.span().start, key, RuleFault::Expected { expected: "a text in quotes" }),
@@ -109,14 +126,14 @@ fn as_text<'a>(value: &'a Value<'_>, key: &str) -> Result<&'a str, Fault> {
 }
 
 /// The texts of an array, each with its place.
-fn as_texts<'a>(value: &'a Value<'_>, key: &str) -> Result<Vec<(usize, &'a str)>, Fault> {
+pub(crate) fn as_texts<'a>(value: &'a Value<'_>, key: &str) -> Result<Vec<(usize, &'a str)>, Fault> {
     let Some(array) = value.get_ref().as_array() else {
         return fail(value.span().start, key, RuleFault::Expected { expected: "a list of texts: [\"a\", \"b\"]" });
     };
     array.iter().map(|item| Ok((item.span().start, as_text(item, key)?))).collect()
 }
 
-fn name(at: usize, key: &str, text: &str) -> Result<Name, Fault> {
+pub(crate) fn name(at: usize, key: &str, text: &str) -> Result<Name, Fault> {
     Name::new(text).or_else(|error| fail(at, key, error.into()))
 }
 
@@ -149,13 +166,40 @@ fn groups(table: &DeTable<'_>, key: &str) -> Result<BTreeMap<Name, BTreeSet<Name
     Ok(groups)
 }
 
-fn schedule(value: &Value<'_>, key: &str, default_zone: &Zone) -> Result<Schedule, Fault> {
-    let mut own_zone = default_zone.clone();
+fn calendars(table: &DeTable<'_>, key: &str) -> Result<Calendars, Fault> {
+    let mut calendars = Calendars::new();
+    let Some(value) = table.get(key) else { return Ok(calendars) };
+    for (own_name, dates) in as_table(value, key)? {
+        let full_key = format!("{key}.{}", own_name.get_ref());
+        let own_name = name(own_name.span().start, &full_key, own_name.get_ref())?;
+        let Some(items) = dates.get_ref().as_array() else {
+            let expected = "a list of days: [\"2026-12-24\", \"12-25\"]";
+            return fail(dates.span().start, &full_key, RuleFault::Expected { expected });
+        };
+        let mut calendar = Calendar::default();
+        for item in items.iter() {
+            // A date may stand there without quotes too.
+            let text = match item.get_ref() {
+                DeValue::Datetime(date) => date.to_string(),
+                _ => as_text(item, &full_key)?.to_owned(),
+            };
+            calendar.add(&text).or_else(|fault| fail(item.span().start, &full_key, fault))?;
+        }
+        calendars.insert(own_name, calendar);
+    }
+    Ok(calendars)
+}
+
+fn schedule(value: &Value<'_>, key: &str, set: &RuleSet) -> Result<Schedule, Fault> {
+    let mut schedule = Schedule::weekly(set.zone.clone(), Weekly::default());
     let mut intervals = value;
     if let Some(table) = value.get_ref().as_table() {
-        only(table, &["zone", "weekly"], "zone, weekly")?;
+        only(table, &schema::SCHEDULES)?;
         if let Some(value) = table.get("zone") {
-            own_zone = zone(value, key)?;
+            schedule.zone = zone(value, key)?;
+        }
+        if let Some(value) = table.get("holidays") {
+            schedule.holidays = holiday_hours(value, &format!("{key}, holidays"))?;
         }
         let Some(weekly) = table.get("weekly") else {
             return fail(value.span().start, key, RuleFault::Missing { what: "weekly" });
@@ -167,13 +211,26 @@ fn schedule(value: &Value<'_>, key: &str, default_zone: &Zone) -> Result<Schedul
         Weekly::parse([*text]).or_else(|fault| fail(*at, key, fault))?;
     }
     let weekly = Weekly::parse(texts.into_iter().map(|(_, text)| text));
-    Ok(Schedule { zone: own_zone, weekly: weekly.or_else(|fault| fail(intervals.span().start, key, fault))? })
+    schedule.weekly = weekly.or_else(|fault| fail(intervals.span().start, key, fault))?;
+    Ok(schedule)
+}
+
+/// `public none`, `eves 08:00-12:00`.
+fn holiday_hours(value: &Value<'_>, key: &str) -> Result<Vec<(Name, Hours)>, Fault> {
+    let read = |(at, text): (usize, &str)| {
+        let Some((calendar, hours)) = text.split_once(' ') else {
+            let expected = "a calendar, a space, and hours or none: \"public none\", \"eves 08:00-12:00\"";
+            return fail(at, key, RuleFault::Expected { expected });
+        };
+        let hours = Hours::parse(hours.trim()).or_else(|fault| fail(at, key, fault))?;
+        Ok((name(at, key, calendar)?, hours))
+    };
+    as_texts(value, key)?.into_iter().map(read).collect()
 }
 
 fn rule(value: &Value<'_>, set: &RuleSet) -> Result<Rule, Fault> {
-    const KEYS: &[&str] = &["name", "permit", "forbid", "doors", "by", "during", "from", "until"];
     let table = as_table(value, "rule")?;
-    only(table, KEYS, "name, permit, forbid, doors, by, during, from, until")?;
+    only(table, &schema::RULE)?;
     let start = value.span().start;
     let Some(name_value) = table.get("name") else {
         return fail(start, "rule", RuleFault::Missing { what: "the rule's name" });
@@ -193,21 +250,23 @@ fn rule(value: &Value<'_>, set: &RuleSet) -> Result<Rule, Fault> {
         return fail(start, &key("doors"), RuleFault::Missing { what: "doors (\"any\" means every door)" });
     };
     let by = match table.get("by") {
-        Some(by) => kinds(by, &key("by"))?,
-        None if effect == Effect::Permit => Kinds::USUAL,
-        None => Kinds::ALL,
+        Some(by) => alternatives(by, &key("by"))?,
+        None if effect == Effect::Permit => By::USUAL,
+        None => By::ANYTHING,
     };
     let moment = |part: &str| table.get(part).map(|value| moment(value, &key(part), &set.zone)).transpose();
     let during = table.get("during").map(|value| as_text(value, &key("during"))).transpose()?.map(str::to_owned);
     let doors_read = door_sets(doors, &key("doors"))?;
     let (from, until) = (moment("from")?, moment("until")?);
-    let rule = Rule { name: rule_name.clone(), effect, who, doors: doors_read, by, during, from, until };
+    let priority = table.get("priority").map(|value| priority(value, &key("priority"))).transpose()?.unwrap_or(0);
+    let rule = Rule { name: rule_name.clone(), effect, who, doors: doors_read, by, priority, during, from, until };
     set.check(&rule).or_else(|fault| {
         // The check knows rules, not places: point at the key that it speaks of.
         let part = match &fault {
             RuleFault::UnknownSchedule { .. } => "during",
             RuleFault::EmptyPeriod => "until",
-            RuleFault::UnknownGroup { name }
+            RuleFault::Expected { .. } => "priority",
+            RuleFault::UnknownGroup { name, .. }
                 if rule.doors.contains(&DoorSet::Group(name.clone())) && !set.door_groups.contains_key(name) =>
             {
                 "doors"
@@ -252,16 +311,22 @@ fn door_sets(value: &Value<'_>, key: &str) -> Result<Vec<DoorSet>, Fault> {
     some_texts(value, key)?.into_iter().map(read).collect()
 }
 
-fn kinds(value: &Value<'_>, key: &str) -> Result<Kinds, Fault> {
-    let read = |(at, text): (usize, &str)| match CredentialKind::from_code(text) {
-        Some(kind) => Ok(kind),
-        None => fail(at, key, RuleFault::UnknownKind { kind: text.chars().take(64).collect() }),
-    };
-    some_texts(value, key)?.into_iter().map(read).collect()
+fn alternatives(value: &Value<'_>, key: &str) -> Result<By, Fault> {
+    some_texts(value, key)?.into_iter().try_fold(By::default(), |by, (at, text)| {
+        let found = Kinds::from_code(text).and_then(|kinds| by.or(kinds));
+        found.map_or_else(|| fail(at, key, RuleFault::UnknownKind { kind: text.chars().take(64).collect() }), Ok)
+    })
+}
+
+fn priority(value: &Value<'_>, key: &str) -> Result<i32, Fault> {
+    let number =
+        value.get_ref().as_integer().and_then(|number| i32::from_str_radix(number.as_str(), number.radix()).ok());
+    // Whether it is in its range is checked with the rest of the rule.
+    number.map_or_else(|| fail(value.span().start, key, RuleFault::Expected { expected: "a whole number" }), Ok)
 }
 
 /// A date or time as TOML's own type or as a text.
-fn moment(value: &Value<'_>, key: &str, zone: &Zone) -> Result<WallTime, Fault> {
+pub(crate) fn moment(value: &Value<'_>, key: &str, zone: &Zone) -> Result<WallTime, Fault> {
     let text = match value.get_ref() {
         DeValue::String(text) => text.to_string(),
         DeValue::Datetime(moment) => moment.to_string(),
