@@ -23,6 +23,6 @@ pub mod controller;
 mod base45;
 mod error;
 
-pub use error::{Error, RuleFault};
+pub use error::{Error, RuleFault, SnapshotFault};
 pub use policy::{AccessControl, Ruling};
 pub use rule::RuleSet;

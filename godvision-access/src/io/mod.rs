@@ -1,3 +1,4 @@
 //! The edge: what reads and writes files. No decision is taken here.
 
+pub mod snapshot_file;
 pub mod spent_log;

@@ -120,7 +120,7 @@ fn moment(at: WallTime, zone: &Zone) -> String {
     jiff::Timestamp::from_microsecond(within).map(|at| at.to_string()).unwrap_or_default()
 }
 
-fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
 }
