@@ -29,6 +29,20 @@ pub enum Error {
         /// What is wrong.
         fault: RuleFault,
     },
+    /// The bytes are no snapshot of rules that can be used.
+    #[error("the snapshot of the rules cannot be used: {fault}")]
+    Snapshot {
+        /// What is wrong.
+        fault: SnapshotFault,
+    },
+    /// The file of rules, or of their snapshot, cannot be read or written.
+    #[error("the file of rules {path} cannot be used")]
+    RuleFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A pass cannot be made from these claims.
     #[error("the pass cannot be made: {detail}")]
     BadClaims {
@@ -200,11 +214,38 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Relay(error) => error.is_temporary(),
-            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::Journal { .. } => true,
+            Self::SpentFile { .. } | Self::PremisesFile { .. } | Self::RuleFile { .. } | Self::Journal { .. } => true,
             Self::DoorStopped | Self::ReaderBusy => true,
             _ => false,
         }
     }
+}
+
+/// What is wrong with a snapshot of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotFault {
+    /// The bytes begin otherwise, or are of a version that this program does not know.
+    #[error("this is no snapshot of version 1")]
+    NotOne,
+    /// There are fewer or more bytes than it says.
+    #[error("it has not the length that it says")]
+    Cut,
+    /// The digest is another one.
+    #[error("it is damaged")]
+    Damaged,
+    /// What it says makes no sense, although its digest is right.
+    #[error("it makes no sense before byte {offset}")]
+    BadBody {
+        /// Where reading stopped.
+        offset: usize,
+    },
+    /// It is too long.
+    #[error("it is longer than {limit} bytes")]
+    TooLong {
+        /// How long it may be.
+        limit: usize,
+    },
 }
 
 /// What is wrong with a rule, group, schedule or zone.

@@ -26,6 +26,6 @@ pub mod controller;
 mod base45;
 mod error;
 
-pub use error::{Error, RuleFault};
+pub use error::{Error, RuleFault, SnapshotFault};
 pub use policy::{AccessControl, Ruling, is_guess};
 pub use rule::RuleSet;

@@ -1,7 +1,7 @@
 //! One error refuses the document, with the line, column and key where the owner has to look.
 
 use godvision_access::rule::{
-    CredentialKind, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, TEXT_BYTES_MAX,
+    CALENDARS_MAX, CredentialKind, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, TEXT_BYTES_MAX,
 };
 use godvision_access::{Error, RuleFault, RuleSet};
 use godvision_core::signal::door::{Reason, Verdict};
@@ -114,6 +114,64 @@ fn errors_say_where() {
             "ends before it begins",
         ),
         ("until = 2030-01-01", "by = [\"qr\", \"smile\"]", 18, 13, "rule staff, by", "\"smile\" is no credential"),
+        ("until = 2030-01-01", "by = [\"qr+pin+card\"]", 18, 7, "rule staff, by", "or two of them as card+pin"),
+        ("until = 2030-01-01", "priority = 1001", 18, 12, "rule staff, priority", "from -1000 to 1000"),
+        ("until = 2030-01-01", "priority = \"high\"", 18, 12, "rule staff, priority", "a whole number"),
+        ("until = 2030-01-01", "priority = 99999999999", 18, 12, "rule staff, priority", "a whole number"),
+        (
+            "doors = [\"yard/gate\"]",
+            "doors = [\"yard/gate\"]\npriority = 1",
+            24,
+            12,
+            "rule bob-stays-out-of-the-gate, priority",
+            "wins in any case",
+        ),
+        (
+            "permit = [\"group:staff\"]",
+            "permit = [\"group:stuff\"]",
+            15,
+            10,
+            "rule staff, permit",
+            "there is no group stuff; is staff meant?",
+        ),
+        ("during = \"office\"", "during = \"ofice\"", 17, 10, "rule staff, during", "is office meant?"),
+        ("[schedules]", "[holidays]\npublic = [\"12-32\"]\n[schedules]", 11, 11, "holidays.public", "is no day"),
+        ("[schedules]", "[holidays]\npublic = \"12-25\"\n[schedules]", 11, 10, "holidays.public", "a list of days"),
+        ("[schedules]", "[holidays]\npublic = [7]\n[schedules]", 11, 11, "holidays.public", "a text in quotes"),
+        ("[schedules]", "[holidays]\n\"a b\" = []\n[schedules]", 11, 1, "holidays.a b", "may not stand in a name"),
+        (
+            "[\"Mon-Fri 08:00-18:00\"]",
+            "{ weekly = [], holidays = [\"public none\"] }",
+            11,
+            36,
+            "schedules.office, holidays",
+            "no calendar public in [holidays]",
+        ),
+        (
+            "[\"Mon-Fri 08:00-18:00\"]",
+            "{ weekly = [], holidays = [\"public\"] }",
+            11,
+            37,
+            "schedules.office, holidays",
+            "a calendar, a space, and hours",
+        ),
+        (
+            "[\"Mon-Fri 08:00-18:00\"]",
+            "{ weekly = [], holidays = [\"public never\"] }",
+            11,
+            37,
+            "schedules.office, holidays",
+            "\"never\" is no interval",
+        ),
+        (
+            "[schedules]\noffice = [\"Mon-Fri 08:00-18:00\"]",
+            "[holidays]\np = []\n[schedules]\noffice = { weekly = [], holidays = [\"p none\", \"p 08:00-09:00\"] }",
+            13,
+            36,
+            "schedules.office, holidays",
+            "p stands there twice",
+        ),
+        ("[\"Mon-Fri 08:00-18:00\"]", "{ weakly = [] }", 11, 12, "weakly", "known are: weekly, zone, holidays"),
         ("until = 2030-01-01", "untill = 2030-01-01", 18, 1, "untill", "means nothing here"),
         (
             "forbid = [\"bob\"]",
@@ -164,6 +222,15 @@ fn limits_hold() {
     };
     assert!(RuleSet::parse(&groups(GROUPS_EACH_MAX)).is_ok());
     assert!(matches!(refused(&groups(GROUPS_EACH_MAX + 1)).3, RuleFault::TooMany { limit: GROUPS_EACH_MAX, .. }));
+
+    let calendars = |count: usize| {
+        (0..count).fold("version = 1\n[holidays]\n".to_owned(), |text, n| text + &format!("c{n} = []\n"))
+    };
+    let mut set = RuleSet::parse(&calendars(CALENDARS_MAX)).unwrap();
+    assert!(matches!(refused(&calendars(CALENDARS_MAX + 1)).3, RuleFault::TooMany { limit: CALENDARS_MAX, .. }));
+    set.holidays.insert(name("one-more"), Default::default());
+    let error = set.compile().unwrap_err();
+    assert!(matches!(error, Error::Rule { fault: RuleFault::TooMany { limit: CALENDARS_MAX, .. }, .. }), "{error}");
 
     // As many rules of full size as fit, and one more.
     let mut set = RuleSet::parse(&rule(&many_persons[..RULE_PARTS_MAX])).unwrap();

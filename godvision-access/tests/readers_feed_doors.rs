@@ -48,7 +48,8 @@ impl House {
         directory.add_key(&name("ada"), &Key::Pin("73914682".into())).unwrap();
         directory.add_key(&name("ada"), &Key::Card("7BB26E".into())).unwrap();
         let rules = RuleSet::parse(RULES).unwrap().compile().unwrap();
-        let access = SharedAccess::new(AccessControl { directory, passes: PassVerifier::new("home".parse().unwrap()), rules });
+        let access =
+            SharedAccess::new(AccessControl { directory, passes: PassVerifier::new("home".parse().unwrap()), rules });
         let relays = RelayRegistry::standard(Arc::clone(&clock));
         let unit = DoorUnit::new(access, Arc::new(MemorySpent::default()), relays);
         let doors = unit.doors();

@@ -23,6 +23,7 @@ questions
   plates   CPU time of finding and reading one number plate; needs --models
   faces    CPU time of finding faces and of one embedding, one thread
   search   CPU time of finding the ten nearest faces of many, one thread
+  rules    CPU time of one decision by rules, beside Cedar, and at a million rules
   all      all of them
   list     who takes part, who is absent, and how they are installed
 

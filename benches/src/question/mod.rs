@@ -6,6 +6,7 @@ mod motion;
 mod plates;
 mod qr;
 mod record;
+mod rules;
 mod search;
 
 use std::error::Error;
@@ -34,12 +35,23 @@ pub enum Question {
     Faces,
     /// CPU time of searching a gallery.
     Search,
+    /// CPU time of one decision by rules.
+    Rules,
 }
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 8] =
-        [Self::Motion, Self::Qr, Self::Plates, Self::Faces, Self::Search, Self::Decode, Self::Record, Self::Detect];
+    pub const ALL: [Self; 9] = [
+        Self::Motion,
+        Self::Qr,
+        Self::Plates,
+        Self::Faces,
+        Self::Search,
+        Self::Rules,
+        Self::Decode,
+        Self::Record,
+        Self::Detect,
+    ];
 
     /// The word on the command line.
     pub fn code(self) -> &'static str {
@@ -52,6 +64,7 @@ impl Question {
             Self::Plates => "plates",
             Self::Faces => "faces",
             Self::Search => "search",
+            Self::Rules => "rules",
         }
     }
 
@@ -65,6 +78,7 @@ impl Question {
             Self::Plates => "CPU time of finding and reading one number plate, one thread",
             Self::Faces => "CPU time of finding faces and of one embedding, one thread",
             Self::Search => "CPU time of finding the ten nearest faces of many, one thread",
+            Self::Rules => "CPU time of one decision by rules, one thread",
             Self::Detect => "the same, and motion found in every camera's 640x360 sub-stream",
         }
     }
@@ -204,6 +218,7 @@ pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Erro
         Question::Plates => plates::ask(options)?,
         Question::Faces => faces::ask(options)?,
         Question::Search => search::ask(options)?,
+        Question::Rules => rules::ask(options)?,
         Question::Record | Question::Detect => record::ask(question, options, &clips)?,
     };
     let origin = match question {
@@ -211,6 +226,7 @@ pub fn ask(question: Question, options: &Options) -> Result<String, Box<dyn Erro
         Question::Plates => "a drawn scene",
         Question::Faces => "a drawn pattern",
         Question::Search => "random directions",
+        Question::Rules => "drawn rules",
         _ => clips.origin,
     };
     text += &format!("\nMeasured {} times, everybody in turn; material: {origin}.\n", options.rounds);

@@ -1,4 +1,5 @@
 //! The edge: what reads and writes files. No decision is taken here.
 
 pub mod premises_log;
+pub mod snapshot_file;
 pub mod spent_log;

@@ -14,7 +14,7 @@ pub enum Miss {
     Person,
     /// The rule is about other doors.
     Door,
-    /// The rule is about other kinds of credential.
+    /// The rule asks for other credentials, or for more.
     Kind,
     /// It is outside the rule's schedule.
     Schedule,
@@ -29,7 +29,7 @@ impl fmt::Display for Miss {
         f.write_str(match self {
             Self::Person => "is about somebody else",
             Self::Door => "is about another door",
-            Self::Kind => "is about another kind of credential",
+            Self::Kind => "asks for other credentials",
             Self::Schedule => "is outside its schedule",
             Self::NotYet => "does not hold yet",
             Self::Over => "no longer holds",
@@ -48,8 +48,8 @@ pub struct Line {
     pub missed: Vec<Miss>,
 }
 
-/// The answer, and what every rule had to say. Prints the answer, the rules that apply and those that miss by one
-/// condition.
+/// The answer, and what every rule had to say. Prints the answer, the rules that apply, and those that nearly would have
+/// turned it, the nearest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// Yes or no.
@@ -60,6 +60,29 @@ pub struct Explanation {
     pub rule: Option<Name>,
     /// Every rule, in the order of the document.
     pub lines: Vec<Line>,
+}
+
+/// Rules printed that do not apply.
+const NEAREST_PRINTED: usize = 5;
+/// A rule that misses by more conditions is not near.
+const MISSES_PRINTED: usize = 2;
+
+impl Explanation {
+    /// The rules that would turn the answer if they applied, those with the fewest conditions missed first: permissions
+    /// after a refusal for want of one, prohibitions after an admission. After a prohibition there is none: nothing
+    /// turns it but its own end.
+    pub fn nearest(&self) -> impl Iterator<Item = &Line> {
+        let turns = match (self.verdict, self.reason) {
+            (Verdict::Admit, _) => Some(Effect::Forbid),
+            (Verdict::Refuse, Reason::NoRule | Reason::NotEnough) => Some(Effect::Permit),
+            _ => None,
+        };
+        let is_near = |line: &&Line| Some(line.effect) == turns && !line.missed.is_empty();
+        let mut lines: Vec<&Line> = self.lines.iter().filter(is_near).collect();
+        // Somebody else's rule is the farther one of two that miss by one.
+        lines.sort_by_key(|line| (line.missed.len(), line.missed.contains(&Miss::Person)));
+        lines.into_iter()
+    }
 }
 
 pub(super) fn explain(set: &RuleSet, question: &Question<'_>) -> Explanation {
@@ -92,13 +115,14 @@ impl fmt::Display for Explanation {
         if let Some(rule) = &self.rule {
             write!(f, " ({rule})")?;
         }
-        for line in &self.lines {
+        for line in self.lines.iter().filter(|line| line.missed.is_empty()) {
             let effect = if line.effect == Effect::Permit { "permits" } else { "forbids" };
-            match line.missed.as_slice() {
-                [] => write!(f, "\n  {} {effect}", line.rule)?,
-                [miss] => write!(f, "\n  {} {miss}", line.rule)?,
-                _ => {}
-            }
+            write!(f, "\n  {} {effect}", line.rule)?;
+        }
+        let near = self.nearest().filter(|line| line.missed.len() <= MISSES_PRINTED).take(NEAREST_PRINTED);
+        for line in near {
+            let missed: Vec<String> = line.missed.iter().map(ToString::to_string).collect();
+            write!(f, "\n  {} {}", line.rule, missed.join(" and "))?;
         }
         Ok(())
     }

@@ -22,13 +22,16 @@
 mod cedar;
 mod compile;
 mod decide;
+mod diff;
 mod explain;
 mod index;
 mod kinds;
 pub(crate) mod near;
 pub mod schema;
+mod snapshot;
 pub mod spec;
 pub(crate) mod text;
+mod what_if;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,13 +41,16 @@ use godvision_core::{Name, WallTime};
 
 use crate::error::{Error, RuleFault};
 use crate::premises::Layout;
-use crate::schedule::{Calendars, Schedule, Zone};
+use crate::schedule::{Calendars, INTERVALS_MAX, Schedule, Zone};
 
 pub use cedar::{CedarExport, CedarRequest};
 pub use compile::CompiledRules;
+pub use diff::Change;
 pub use explain::{Explanation, Line, Miss};
 pub use kinds::{By, CredentialKind, Kinds};
 pub use schema::schema;
+pub use snapshot::SNAPSHOT_BYTES_MAX;
+pub use what_if::{HORIZON_DAYS_MAX, Opening};
 
 /// Most bytes of a rule document.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -203,6 +209,25 @@ impl RuleSet {
         write::to_text(self)
     }
 
+    /// What is different in `newer`: what is gone, what is new, what says something else, table by table.
+    pub fn changes(&self, newer: &Self) -> Vec<Change> {
+        diff::changes(self, newer)
+    }
+
+    /// The same rules as bytes: versioned, with their length and digest. [`RuleSet::from_bytes`] reads them back equal if
+    /// they compile.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        snapshot::to_bytes(self)
+    }
+
+    /// Reads what [`RuleSet::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        snapshot::from_bytes(bytes).map_err(|fault| Error::Snapshot { fault })
+    }
+
     /// The same rules as Cedar policies and entities, for Cedar's tools to audit.
     pub fn to_cedar(&self) -> CedarExport {
         cedar::export(self)
@@ -247,6 +272,11 @@ impl RuleSet {
             return Err(("holidays".into(), RuleFault::TooMany { what: "calendars", limit: CALENDARS_MAX }));
         }
         for (name, schedule) in &self.schedules {
+            let hours = schedule.holidays.iter().map(|(_, hours)| hours.spans().len());
+            if hours.chain([schedule.weekly.texts().len(), schedule.holidays.len()]).any(|count| count > INTERVALS_MAX)
+            {
+                return Err((name.clone(), RuleFault::TooMany { what: "intervals", limit: INTERVALS_MAX }));
+            }
             for (index, (calendar, _)) in schedule.holidays.iter().enumerate() {
                 if !self.holidays.contains_key(calendar) {
                     let near = near::nearest(calendar.as_str(), self.holidays.keys().map(Name::as_str));

@@ -9,7 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema::{self, Record, schema};
-use super::{By, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, Subject, TEXT_BYTES_MAX};
+use super::{
+    By, CALENDARS_MAX, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, Subject, TEXT_BYTES_MAX,
+};
 use crate::error::{Error, RuleFault};
 use crate::schedule::{Calendar, Calendars, Hours, Schedule, Weekly, Zone};
 
@@ -172,6 +174,10 @@ fn calendars(table: &DeTable<'_>, key: &str) -> Result<Calendars, Fault> {
     for (own_name, dates) in as_table(value, key)? {
         let full_key = format!("{key}.{}", own_name.get_ref());
         let own_name = name(own_name.span().start, &full_key, own_name.get_ref())?;
+        if calendars.len() == CALENDARS_MAX {
+            let fault = RuleFault::TooMany { what: "calendars", limit: CALENDARS_MAX };
+            return fail(dates.span().start, &full_key, fault);
+        }
         let Some(items) = dates.get_ref().as_array() else {
             let expected = "a list of days: [\"2026-12-24\", \"12-25\"]";
             return fail(dates.span().start, &full_key, RuleFault::Expected { expected });

@@ -1,0 +1,119 @@
+//! The last good rules on disk.
+//!
+//! [`load`] reads the rule document and, where it is good, leaves a snapshot of it beside; where the document is broken or
+//! cannot be read, the snapshot serves, and the error comes along to be shown. So a typing mistake, a lost mount or an
+//! empty file does not lock everybody out at the next start, and never lets in more than the last good rules did.
+//!
+//! A snapshot is written to a new file, synced, and renamed over the old one; then its folder is synced. A crash leaves the
+//! old one or the new one.
+//!
+//! **Never:** a snapshot of rules that do not compile.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::rule::{CompiledRules, RuleSet, SNAPSHOT_BYTES_MAX, TEXT_BYTES_MAX};
+
+/// What [`load`] found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rules.
+    pub set: RuleSet,
+    /// The same, ready to decide.
+    pub rules: CompiledRules,
+    /// Where they are from.
+    pub origin: Origin,
+}
+
+/// Where rules are from.
+#[derive(Debug)]
+pub enum Origin {
+    /// From the document; whether they are on disk as a snapshot too, and if not, why.
+    Document {
+        /// Why there is no snapshot of them.
+        unsaved: Option<Error>,
+    },
+    /// From the last snapshot.
+    Snapshot {
+        /// What is wrong with the document.
+        because: Error,
+    },
+}
+
+/// Reads the document at `document`, or else the snapshot at `snapshot`.
+///
+/// # Errors
+/// That of the document, where there is no good snapshot either.
+pub fn load(document: &Path, snapshot: &Path) -> Result<Loaded, Error> {
+    match read_document(document) {
+        Ok((set, rules)) => {
+            let bytes = set.to_bytes();
+            // What is there already is not written again.
+            let is_there = read_bytes(snapshot, SNAPSHOT_BYTES_MAX).is_ok_and(|there| there == bytes);
+            let unsaved = if is_there { None } else { save_bytes(snapshot, &bytes).err() };
+            Ok(Loaded { set, rules, origin: Origin::Document { unsaved } })
+        }
+        Err(because) => {
+            let Ok(set) = read(snapshot) else { return Err(because) };
+            let Ok(rules) = set.compile() else { return Err(because) };
+            Ok(Loaded { set, rules, origin: Origin::Snapshot { because } })
+        }
+    }
+}
+
+/// Writes `set` to `path`, whole or not at all. Blocks for two `fsync`.
+///
+/// # Errors
+/// [`Error::Rule`] if it does not compile; [`Error::RuleFile`].
+pub fn save(path: &Path, set: &RuleSet) -> Result<(), Error> {
+    set.compile()?;
+    save_bytes(path, &set.to_bytes())
+}
+
+/// Reads what [`save`] wrote.
+///
+/// # Errors
+/// [`Error::RuleFile`], [`Error::Snapshot`].
+pub fn read(path: &Path) -> Result<RuleSet, Error> {
+    let bytes = read_bytes(path, SNAPSHOT_BYTES_MAX).map_err(failed(path))?;
+    RuleSet::from_bytes(&bytes)
+}
+
+fn read_document(path: &Path) -> Result<(RuleSet, CompiledRules), Error> {
+    let bytes = read_bytes(path, TEXT_BYTES_MAX).map_err(failed(path))?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| failed(path)(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let set = RuleSet::parse(&text)?;
+    let rules = set.compile()?;
+    Ok((set, rules))
+}
+
+fn read_bytes(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than may be there, so that the reader sees that there is too much.
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn save_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut new_name = path.file_name().unwrap_or_default().to_owned();
+    new_name.push(".new");
+    let new = path.with_file_name(new_name);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        // The new name is on disk once the folder is. Not every system lets a folder be opened.
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    };
+    write().map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::RuleFile { path, source }
+}
