@@ -16,7 +16,7 @@ use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use godvision_core::{Clock, ManualClock, Secret, SystemClock};
 
 const PASSWORD: &str = "p&ss:wörd 1";
-const TIMEOUT: Duration = Duration::from_millis(250);
+const TIMEOUT: Duration = Duration::from_millis(400);
 const BRIEFLY: Duration = Duration::from_millis(5);
 const ANY_TIMER: PulseTiming = PulseTiming::Device { min: Duration::ZERO, max: Duration::ZERO, step: Duration::ZERO };
 
