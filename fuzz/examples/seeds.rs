@@ -28,6 +28,7 @@ fn main() {
     codes(&seeds);
     plates(&seeds);
     faces(&seeds);
+    relays(&seeds);
 }
 
 struct Seeds {
@@ -439,4 +440,40 @@ fn faces(seeds: &Seeds) {
     seeds.write("faces", "tracks", [&[4][..], &pictures].concat());
     let rows: Vec<u8> = (0..640_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     seeds.write("faces", "search", [&[5, 0, 16][..], &rows].concat());
+}
+
+/// Replies of relay devices, as their documents and clients show them, each behind its device and channel.
+fn relays(seeds: &Seeds) {
+    let replies: [(&str, [u8; 2], &str); 23] = [
+        ("address", [0, 0], "tasmota://admin:p%40ss%2Fword%20of%20mine@192.168.1.20/?channels=2&inputs=1"),
+        ("address-laurent", [0, 0], "laurent://:a,comma@[fd00::1]:2424/?pulse=device"),
+        ("address-template", [0, 0], "template://h/?on=/1&off=/0&status=/s&pulse=/p%3Ffor=%7Bms%7D"),
+        ("shelly1", [1, 0], r#"{"ison":true,"has_timer":true,"timer_remaining":3,"source":"http"}"#),
+        ("shelly1-inputs", [2, 1], r#"{"relays":[{"ison":false}],"inputs":[{"input":0},{"input":1,"event":"S"}]}"#),
+        ("tasmota-power", [3, 1], r#"{"POWER2":"ON"}"#),
+        ("tasmota-warning", [3, 0], r#"{"WARNING":"Need user=<username>&password=<password>"}"#),
+        ("tasmota-switch", [4, 0], r#"{"StatusSNS":{"Time":"2026-11-21T09:00:00","Switch1":"OFF"}}"#),
+        (
+            "sonoff-v1",
+            [5, 0],
+            r#"{"seq":21,"error":0,"data":"{\"switch\":\"off\",\"pulse\":\"on\",\"pulseWidth\":500}"}"#,
+        ),
+        ("sonoff-v2", [5, 0], r#"{"seq":12,"error":0,"data":{"switch":"on","pulse":"off","pulseWidth":500}}"#),
+        ("dingtian", [6, 1], "&0&4&0&1&0&0&"),
+        ("dingtian-refused", [6, 1], "&2&"),
+        ("kmtronic", [7, 0], "<response>\r\n<relay0>0</relay0>\r\n<relay1>1</relay1>\r\n</response>\r\n"),
+        ("template-text", [8, 0], " Closed\r\n"),
+        ("template-json", [8, 1], r#"{"state":["open","closed"]}"#),
+        ("sr201", [9, 0], "10000000"),
+        ("laurent", [10, 1], "#RDR,01,1\r\n"),
+        ("laurent-denied", [10, 1], "#Access denied. Password is needed.\r\n"),
+        ("rpc", [11, 0], r#"{"id":1,"src":"shellypro2-a8032ab12345","dst":"godvision","result":{"was_on":false}}"#),
+        ("rpc-error", [11, 0], r#"{"id":1,"error":{"code":-109,"message":"No"}}"#),
+        ("pulse-time", [11, 0], r#"{"PulseTime1":{"Set":30,"Remaining":0}}"#),
+        ("dingtian-answer", [11, 1], "&0&1&1&1&30&"),
+        ("challenge", [11, 0], r#"Digest qop="auth", realm="shellypro2", nonce="65600001", algorithm=SHA-256"#),
+    ];
+    for (name, device, reply) in replies {
+        seeds.write("relay_replies", name, [&device[..], reply.as_bytes()].concat());
+    }
 }

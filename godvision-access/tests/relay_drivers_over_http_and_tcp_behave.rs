@@ -16,7 +16,7 @@ use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use godvision_core::{Clock, ManualClock, Secret, SystemClock};
 
 const PASSWORD: &str = "p&ss:wörd 1";
-const TIMEOUT: Duration = Duration::from_millis(250);
+const TIMEOUT: Duration = Duration::from_millis(400);
 const BRIEFLY: Duration = Duration::from_millis(5);
 const ANY_TIMER: PulseTiming = PulseTiming::Device { min: Duration::ZERO, max: Duration::ZERO, step: Duration::ZERO };
 
@@ -279,23 +279,86 @@ async fn a_wrong_dingtian_password_is_rejected_and_moves_nothing() {
     assert_eq!((device.contact(0), device.moves()), (Contact::Off, 0));
 }
 
-#[tokio::test]
-async fn an_old_tasmota_says_a_wrong_password_with_status_200() {
+/// A device that says these things, one a connection, whatever it is told; and how many it was asked for.
+async fn says(replies: Vec<Vec<u8>>) -> (DeviceOptions, tokio::task::JoinHandle<usize>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let options = DeviceOptions {
+        timeout: Duration::from_secs(5),
+        ..DeviceOptions::new(listener.local_addr().unwrap().to_string())
+    };
     let server = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await.unwrap();
-        let body = r#"{"WARNING":"Need user=<username>&password=<password>"}"#;
-        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        stream.write_all(reply.as_bytes()).await.unwrap();
+        let mut asked = 0;
+        for reply in replies {
+            let accepted = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+            let Ok(Ok((mut stream, _))) = accepted else { break };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            let _ = stream.write_all(&reply).await;
+            asked += 1;
+            // Until the driver hangs up.
+            while stream.read(&mut request).await.is_ok_and(|count| count > 0) {}
+        }
+        asked
     });
-    let relay = tasmota::Tasmota::new(DeviceOptions::new(address.to_string()));
-    let error = relay.status(0).await.unwrap_err();
+    (options, server)
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[tokio::test]
+async fn an_old_tasmota_says_a_wrong_password_with_status_200() {
+    let (options, _) = says(vec![http("200 OK", r#"{"WARNING":"Need user=<username>&password=<password>"}"#)]).await;
+    let error = tasmota::Tasmota::new(options).status(0).await.unwrap_err();
     assert!(matches!(error, RelayError::AuthFailed { .. }), "{error:?}");
-    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pulse_that_would_not_end_is_no_success() {
+    let (options, _) = says(vec![http("200 OK", r#"{"ison":true,"has_timer":false}"#)]).await;
+    let error = shelly1::Shelly1::new(options).pulse(0, SECOND).await.unwrap_err();
+    assert!(matches!(error, RelayError::BadReply { .. }), "a firmware without timers: {error:?}");
+
+    let power = http("200 OK", r#"{"POWER":"ON"}"#);
+    let (options, server) = says(vec![http("200 OK", r#"{"PulseTime1":{"Set":0,"Remaining":0}}"#), power]).await;
+    let error = tasmota::Tasmota::new(options).pulse(0, SECOND).await.unwrap_err();
+    assert!(matches!(error, RelayError::Rejected { .. }), "the setting was not taken: {error:?}");
+    assert_eq!(server.await.unwrap(), 1, "and the relay was not switched on");
+
+    let (done, info) = (r#"{"error":0}"#, r#"{"error":0,"data":{"switch":"on","pulse":"on","pulseWidth":500}}"#);
+    let (options, _) = says([done, done, info].map(|body| http("200 OK", body)).into()).await;
+    let error = sonoff::Sonoff::new(options, "", BRIEFLY).pulse(0, SECOND).await.unwrap_err();
+    assert!(matches!(error, RelayError::BadReply { .. }), "another width than it was told: {error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_a_server_error_leaves_open_what_was_done() {
+    let elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/relay/0\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (options, server) = says(vec![elsewhere, http("500 Oops", "")]).await;
+    let relay = shelly1::Shelly1::new(options);
+    let error = relay.set(0, Contact::Off).await.unwrap_err();
+    assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
+    let error = relay.set(0, Contact::Off).await.unwrap_err();
+    assert!(error.is_ambiguous() && error.is_temporary(), "{error:?}");
+    assert_eq!(server.await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_device_that_talks_without_end_is_cut_off() {
+    let chatter = b"#TIME,4711\r\n".repeat(laurent::LINES_MAX + 1);
+    let one_line = vec![b'#'; laurent::BYTES_MAX + 1];
+    let nine = b"100000000".to_vec();
+    let (options, _) = says(vec![chatter, one_line]).await;
+    let relay = laurent::Laurent::new(options, PulseTiming::Host);
+    for expected in ["talks, but does not answer", "has no end"] {
+        let error = relay.status(0).await.unwrap_err();
+        assert!(error.is_ambiguous() && error.to_string().contains(expected), "{error}");
+    }
+    let (options, _) = says(vec![nine]).await;
+    let error = sr201::Sr201::new(&options, ANY_TIMER).status(0).await.unwrap_err();
+    assert!(error.is_ambiguous() && error.to_string().contains("has no end"), "{error}");
 }
 
 #[tokio::test]

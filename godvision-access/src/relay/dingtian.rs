@@ -26,7 +26,7 @@ use godvision_core::driver::relay::{
 };
 
 use super::address::RelayAddress;
-use super::endpoint::{DeviceOptions, Endpoint};
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, exchange};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
@@ -89,25 +89,25 @@ impl Dingtian {
         Ok(Self::new(options, Duration::from_millis(SPEC.number(address, "unit_ms").into())))
     }
 
-    async fn get(&self, target: Secret) -> Result<bytes::Bytes, RelayError> {
-        exchange(&self.endpoint, &HttpRequest::get(target)).await?.accepted(&self.endpoint)
+    async fn get(&self, turn: &Turn<'_>, target: Secret) -> Result<bytes::Bytes, RelayError> {
+        exchange(turn, &HttpRequest::get(target)).await?.accepted(&self.endpoint)
     }
 
-    async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
-        let body = self.get("/relay_cgi_load.cgi".into()).await?;
+    async fn read(&self, turn: &Turn<'_>, channel: u8) -> Result<Contact, RelayError> {
+        let body = self.get(turn, "/relay_cgi_load.cgi".into()).await?;
         self.understood(parse_states(&body, channel))
     }
 
     async fn move_to(&self, channel: u8, contact: Contact, units: u128) -> Result<(), RelayError> {
-        let _turn = self.endpoint.turn().await?;
+        let turn = self.endpoint.turn().await?;
         let (on, kind) = (u8::from(contact == Contact::On), u8::from(units > 0));
         let target = Secret::new(format!(
             "/relay_cgi.cgi?type={kind}&relay={channel}&on={on}&time={units}&{}",
             self.password.expose()
         ));
-        let body = self.get(target).await?;
+        let body = self.get(&turn, target).await?;
         self.understood(parse_answer(&body, channel, contact))?;
-        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
+        match self.read(&turn, channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
             _ => Err(self.endpoint.rejected("the relay did not move")),
         }
@@ -199,8 +199,8 @@ impl Relay for Dingtian {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            self.read(channel).await
+            let turn = self.endpoint.turn().await?;
+            self.read(&turn, channel).await
         })
     }
 }

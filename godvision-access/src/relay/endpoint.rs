@@ -14,13 +14,13 @@ use godvision_core::driver::relay::{Capabilities, PulseTiming, RelayError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::address::RelayAddress;
 use super::spec::DriverSpec;
 use crate::error::Error;
 
-/// How long a step of a command may take when nothing else is said: waiting for its turn, connecting, being answered.
+/// How long a command may take when nothing else is said, and how long it waits for its turn.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest text of a device that an error repeats, in characters.
 pub const WORDS_MAX: usize = 120;
@@ -38,7 +38,7 @@ pub struct DeviceOptions {
     pub channels: u8,
     /// How many of its inputs are wired.
     pub inputs: u8,
-    /// How long a step of a command may take.
+    /// How long a command may take, connecting included.
     pub timeout: Duration,
 }
 
@@ -109,12 +109,12 @@ impl Endpoint {
         &self.address
     }
 
-    /// How long a step may take.
+    /// How long a command may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Waits until no other command is under way.
+    /// Waits until no other command is under way. What is then done in this turn, has [`Endpoint::timeout`] in all.
     ///
     /// # Errors
     /// [`RelayError::Unreachable`] after [`Endpoint::timeout`]: nothing was sent.
@@ -122,19 +122,24 @@ impl Endpoint {
         let Ok(next) = timeout(self.timeout, self.turn.lock()).await else {
             return Err(self.unreachable("earlier commands are still waiting for their answers"));
         };
-        let turn = Turn { next, pause: self.pause };
+        let mut turn = Turn { endpoint: self, next, deadline: Instant::now() };
         if let Some(next) = *turn.next {
             sleep_until(next).await;
         }
+        turn.deadline = Instant::now() + self.timeout;
         Ok(turn)
     }
 
-    /// Connects.
+    /// Connects, whoever's turn it is.
     ///
     /// # Errors
     /// [`RelayError::Unreachable`]: nothing was sent.
     pub async fn connect(&self) -> Result<TcpStream, RelayError> {
-        match timeout(self.timeout, TcpStream::connect(&self.address)).await {
+        self.connect_until(Instant::now() + self.timeout).await
+    }
+
+    async fn connect_until(&self, deadline: Instant) -> Result<TcpStream, RelayError> {
+        match timeout_at(deadline, TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => {
                 // Commands are small and wait for their answer; a failure only makes them slower.
                 let _ = stream.set_nodelay(true);
@@ -150,8 +155,16 @@ impl Endpoint {
     /// # Errors
     /// [`RelayError::Timeout`], which is ambiguous; what `work` returns.
     pub async fn within<T>(&self, work: impl Future<Output = Result<T, RelayError>>) -> Result<T, RelayError> {
+        self.until(Instant::now() + self.timeout, work).await
+    }
+
+    async fn until<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, RelayError>>,
+    ) -> Result<T, RelayError> {
         let elapsed = RelayError::Timeout { address: self.address.clone(), waited: self.timeout };
-        timeout(self.timeout, work).await.unwrap_or(Err(elapsed))
+        timeout_at(deadline, work).await.unwrap_or(Err(elapsed))
     }
 
     /// Writes `bytes`.
@@ -225,22 +238,46 @@ impl fmt::Debug for Endpoint {
 #[derive(Debug)]
 #[must_use]
 pub struct Turn<'a> {
+    endpoint: &'a Endpoint,
     next: MutexGuard<'a, Option<Instant>>,
-    pause: Duration,
+    deadline: Instant,
 }
 
-impl Turn<'_> {
-    /// The pause between two requests of one command.
-    pub async fn rest(&self) {
-        if !self.pause.is_zero() {
-            tokio::time::sleep(self.pause).await;
+impl<'a> Turn<'a> {
+    /// The device.
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.endpoint
+    }
+
+    /// Connects within what is left of the turn.
+    ///
+    /// # Errors
+    /// [`RelayError::Unreachable`]: nothing was sent.
+    pub async fn connect(&self) -> Result<TcpStream, RelayError> {
+        self.endpoint.connect_until(self.deadline).await
+    }
+
+    /// Does `work`, which speaks to the device, within what is left of the turn.
+    ///
+    /// # Errors
+    /// [`RelayError::Timeout`], which is ambiguous; what `work` returns.
+    pub async fn within<T>(&self, work: impl Future<Output = Result<T, RelayError>>) -> Result<T, RelayError> {
+        self.endpoint.until(self.deadline, work).await
+    }
+
+    /// The pause between two requests of one command; it does not count.
+    pub async fn rest(&mut self) {
+        if !self.endpoint.pause.is_zero() {
+            tokio::time::sleep(self.endpoint.pause).await;
+            self.deadline += self.endpoint.pause;
         }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.next = (!self.pause.is_zero()).then(|| Instant::now() + self.pause);
+        let pause = self.endpoint.pause;
+        *self.next = (!pause.is_zero()).then(|| Instant::now() + pause);
     }
 }
 

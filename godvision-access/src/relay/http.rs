@@ -18,7 +18,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, WWW_AUTHENTIC
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Turn};
 
 /// Most bytes of a reply that are read.
 pub const REPLY_BYTES_MAX: usize = 16 << 10;
@@ -92,10 +92,10 @@ pub fn basic(user: &str, password: &Secret) -> Secret {
 ///
 /// # Errors
 /// [`RelayError::Unreachable`] if nothing was sent; [`RelayError::Timeout`], [`RelayError::BadReply`].
-pub async fn exchange(endpoint: &Endpoint, request: &HttpRequest) -> Result<HttpReply, RelayError> {
-    let stream = endpoint.connect().await?;
+pub async fn exchange(turn: &Turn<'_>, request: &HttpRequest) -> Result<HttpReply, RelayError> {
+    let stream = turn.connect().await?;
     // From here on the command may have reached the device: only a timeout or a bad reply may be reported.
-    endpoint.within(async { HttpLink::new(endpoint, stream).await?.send(request).await }).await
+    turn.within(async { HttpLink::new(turn.endpoint(), stream).await?.send(request).await }).await
 }
 
 type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;

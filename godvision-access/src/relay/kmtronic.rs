@@ -23,7 +23,7 @@ use godvision_core::driver::relay::{
 };
 
 use super::address::RelayAddress;
-use super::endpoint::{DeviceOptions, Endpoint};
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, basic, exchange};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
@@ -81,21 +81,21 @@ impl Kmtronic {
         Ok(Self::new(options, Duration::from_millis(SPEC.number(address, "pause_ms").into())))
     }
 
-    async fn get(&self, target: String) -> Result<bytes::Bytes, RelayError> {
+    async fn get(&self, turn: &Turn<'_>, target: String) -> Result<bytes::Bytes, RelayError> {
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)
+        exchange(turn, &request).await?.accepted(&self.endpoint)
     }
 
-    async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
-        let body = self.get("/status.xml".to_owned()).await?;
+    async fn read(&self, turn: &Turn<'_>, channel: u8) -> Result<Contact, RelayError> {
+        let body = self.get(turn, "/status.xml".to_owned()).await?;
         parse_status(&body, channel).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
     async fn switch(&self, channel: u8, contact: Contact) -> Result<(), RelayError> {
-        let turn = self.endpoint.turn().await?;
-        self.get(format!("/FF{:02}{:02}", channel + 1, u8::from(contact == Contact::On))).await?;
+        let mut turn = self.endpoint.turn().await?;
+        self.get(&turn, format!("/FF{:02}{:02}", channel + 1, u8::from(contact == Contact::On))).await?;
         turn.rest().await;
-        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
+        match self.read(&turn, channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
             _ => Err(self.endpoint.rejected("the relay did not move")),
         }
@@ -143,8 +143,8 @@ impl Relay for Kmtronic {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            self.read(channel).await
+            let turn = self.endpoint.turn().await?;
+            self.read(&turn, channel).await
         })
     }
 }

@@ -26,7 +26,7 @@ use godvision_core::driver::relay::{
 use tokio::net::TcpStream;
 
 use super::address::RelayAddress;
-use super::endpoint::{DeviceOptions, Endpoint};
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -92,9 +92,9 @@ impl Laurent {
         Ok(Self::new(options, timing))
     }
 
-    /// Connects and gives the password, if there is one.
-    async fn connect(&self) -> Result<Talk<'_>, RelayError> {
-        let stream = self.endpoint.connect().await?;
+    /// Connects.
+    async fn connect(&self, turn: &Turn<'_>) -> Result<Talk<'_>, RelayError> {
+        let stream = turn.connect().await?;
         Ok(Talk { endpoint: &self.endpoint, stream, received: Vec::new() })
     }
 
@@ -113,19 +113,19 @@ impl Laurent {
     }
 
     async fn read(&self, word: &str, number: u8) -> Result<Contact, RelayError> {
-        let _turn = self.endpoint.turn().await?;
-        let mut talk = self.connect().await?;
+        let turn = self.endpoint.turn().await?;
+        let mut talk = self.connect(&turn).await?;
         let work = async {
             self.sign_in(&mut talk).await?;
             self.contact(&talk.ask(&format!("{word},{number}"), word).await?, number)
         };
-        self.endpoint.within(work).await
+        turn.within(work).await
     }
 
     /// Brings relay `number` to `contact`, off again after `seconds`.
     async fn move_to(&self, number: u8, contact: Contact, seconds: Option<u64>) -> Result<(), RelayError> {
-        let _turn = self.endpoint.turn().await?;
-        let mut talk = self.connect().await?;
+        let turn = self.endpoint.turn().await?;
+        let mut talk = self.connect(&turn).await?;
         let work = async {
             self.sign_in(&mut talk).await?;
             let read = format!("RDR,{number}");
@@ -144,7 +144,7 @@ impl Laurent {
                 Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        self.endpoint.within(work).await
+        turn.within(work).await
     }
 
     async fn switch(&self, talk: &mut Talk<'_>, command: &str) -> Result<(), RelayError> {

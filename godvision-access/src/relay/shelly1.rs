@@ -77,9 +77,9 @@ impl Shelly1 {
     }
 
     async fn get(&self, target: String) -> Result<Bytes, RelayError> {
-        let _turn = self.endpoint.turn().await?;
+        let turn = self.endpoint.turn().await?;
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)
+        exchange(&turn, &request).await?.accepted(&self.endpoint)
     }
 
     async fn relay(&self, target: String) -> Result<RelayState, RelayError> {

@@ -89,9 +89,9 @@ impl Sonoff {
         Ok(Self::new(options, address.value("device").unwrap_or_default(), PAUSE))
     }
 
-    async fn post(&self, path: &'static str, data: Value) -> Result<Option<Info>, RelayError> {
+    async fn post(&self, turn: &Turn<'_>, path: &'static str, data: Value) -> Result<Option<Info>, RelayError> {
         let body = json!({"deviceid": self.device_id, "data": data}).to_string();
-        let reply = exchange(&self.endpoint, &HttpRequest::post(path, body)).await?.accepted(&self.endpoint)?;
+        let reply = exchange(turn, &HttpRequest::post(path, body)).await?.accepted(&self.endpoint)?;
         match Info::parse(&reply) {
             Ok(Ok(info)) => Ok(info),
             Ok(Err(401)) => Err(self.endpoint.rejected("it wants encryption: put it into DIY mode")),
@@ -101,17 +101,17 @@ impl Sonoff {
         }
     }
 
-    async fn info(&self) -> Result<Info, RelayError> {
-        let info = self.post("/zeroconf/info", json!({})).await?;
+    async fn info(&self, turn: &Turn<'_>) -> Result<Info, RelayError> {
+        let info = self.post(turn, "/zeroconf/info", json!({})).await?;
         info.ok_or_else(|| self.endpoint.bad_reply("switch is missing"))
     }
 
     /// Switches, and reads back.
-    async fn switch(&self, turn: &Turn<'_>, contact: Contact) -> Result<Info, RelayError> {
+    async fn switch(&self, turn: &mut Turn<'_>, contact: Contact) -> Result<Info, RelayError> {
         let state = if contact == Contact::On { "on" } else { "off" };
-        self.post("/zeroconf/switch", json!({"switch": state})).await?;
+        self.post(turn, "/zeroconf/switch", json!({"switch": state})).await?;
         turn.rest().await;
-        let info = self.info().await.map_err(|error| self.endpoint.unconfirmed(error))?;
+        let info = self.info(turn).await.map_err(|error| self.endpoint.unconfirmed(error))?;
         if info.contact == contact { Ok(info) } else { Err(self.endpoint.rejected("the relay did not move")) }
     }
 }
@@ -164,10 +164,10 @@ impl Relay for Sonoff {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
             let width = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            let turn = self.endpoint.turn().await?;
-            self.post("/zeroconf/pulse", json!({"pulse": "on", "pulseWidth": width})).await?;
+            let mut turn = self.endpoint.turn().await?;
+            self.post(&turn, "/zeroconf/pulse", json!({"pulse": "on", "pulseWidth": width})).await?;
             turn.rest().await;
-            let info = self.switch(&turn, Contact::On).await?;
+            let info = self.switch(&mut turn, Contact::On).await?;
             if info.inching_ms == Some(width) {
                 Ok(())
             } else {
@@ -179,20 +179,23 @@ impl Relay for Sonoff {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let turn = self.endpoint.turn().await?;
+            let mut turn = self.endpoint.turn().await?;
             if contact == Contact::On {
-                self.post("/zeroconf/pulse", json!({"pulse": "off"})).await?;
+                self.post(&turn, "/zeroconf/pulse", json!({"pulse": "off"})).await?;
                 turn.rest().await;
+                // A running pulse has lost its end: from here on no error may say that nothing was done.
+                let switched = self.switch(&mut turn, contact).await;
+                return switched.map(drop).map_err(|error| self.endpoint.unconfirmed(error));
             }
-            self.switch(&turn, contact).await.map(drop)
+            self.switch(&mut turn, contact).await.map(drop)
         })
     }
 
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            self.info().await.map(|info| info.contact)
+            let turn = self.endpoint.turn().await?;
+            self.info(&turn).await.map(|info| info.contact)
         })
     }
 }

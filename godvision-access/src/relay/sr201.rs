@@ -86,8 +86,8 @@ impl Sr201 {
 
     /// Brings `channel` to `contact`, by `command`.
     async fn move_to(&self, channel: u8, contact: Contact, command: &str) -> Result<(), RelayError> {
-        let _turn = self.endpoint.turn().await?;
-        let mut stream = self.endpoint.connect().await?;
+        let turn = self.endpoint.turn().await?;
+        let mut stream = turn.connect().await?;
         let talk = async {
             let at = |states: [Contact; STATES]| states.get(usize::from(channel)).copied();
             if contact == Contact::On && at(self.ask(&mut stream, "00").await?) == Some(Contact::On) {
@@ -99,7 +99,7 @@ impl Sr201 {
                 Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        self.endpoint.within(talk).await
+        turn.within(talk).await
     }
 }
 
@@ -147,9 +147,9 @@ impl Relay for Sr201 {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            let mut stream = self.endpoint.connect().await?;
-            let states = self.endpoint.within(self.ask(&mut stream, "00")).await?;
+            let turn = self.endpoint.turn().await?;
+            let mut stream = turn.connect().await?;
+            let states = turn.within(self.ask(&mut stream, "00")).await?;
             states
                 .get(usize::from(channel))
                 .copied()

@@ -29,7 +29,7 @@ use godvision_core::driver::relay::{
 use serde_json::Value;
 
 use super::address::{RelayAddress, percent_encode};
-use super::endpoint::{DeviceOptions, Endpoint};
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, exchange};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
@@ -93,10 +93,10 @@ impl Tasmota {
         DeviceOptions::read(&SPEC, address).map(Self::new)
     }
 
-    async fn command(&self, command: &str) -> Result<Bytes, RelayError> {
+    async fn command(&self, turn: &Turn<'_>, command: &str) -> Result<Bytes, RelayError> {
         let mut target = format!("/cm?{}cmnd=", self.login.expose());
         percent_encode(command, &mut target);
-        let reply = exchange(&self.endpoint, &HttpRequest::get(target)).await?.accepted(&self.endpoint)?;
+        let reply = exchange(turn, &HttpRequest::get(target)).await?.accepted(&self.endpoint)?;
         match Answer::parse(&reply) {
             Ok(Answer::Refused) => Err(self.endpoint.rejected("it knows no such command, or no such relay")),
             Ok(Answer::WrongPassword) => Err(self.endpoint.auth_failed()),
@@ -106,15 +106,15 @@ impl Tasmota {
     }
 
     /// `Power<x>` with or without a new state.
-    async fn power(&self, channel: u8, state: &str) -> Result<Contact, RelayError> {
+    async fn power(&self, turn: &Turn<'_>, channel: u8, state: &str) -> Result<Contact, RelayError> {
         let number = u16::from(channel) + 1;
-        let reply = self.command(format!("Power{number}{state}").as_str()).await?;
+        let reply = self.command(turn, format!("Power{number}{state}").as_str()).await?;
         parse_power(&reply, channel).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
-    async fn set_pulse_time(&self, channel: u8, units: u16) -> Result<(), RelayError> {
+    async fn set_pulse_time(&self, turn: &Turn<'_>, channel: u8, units: u16) -> Result<(), RelayError> {
         let number = u16::from(channel) + 1;
-        let reply = self.command(format!("PulseTime{number} {units}").as_str()).await?;
+        let reply = self.command(turn, format!("PulseTime{number} {units}").as_str()).await?;
         match parse_pulse_time(&reply, channel) {
             Ok(set) if set == u64::from(units) => Ok(()),
             Ok(_) => Err(self.endpoint.rejected("it keeps another PulseTime than it was told")),
@@ -122,9 +122,9 @@ impl Tasmota {
         }
     }
 
-    async fn switch(&self, channel: u8, contact: Contact) -> Result<(), RelayError> {
+    async fn switch(&self, turn: &Turn<'_>, channel: u8, contact: Contact) -> Result<(), RelayError> {
         let state = if contact == Contact::On { " 1" } else { " 0" };
-        if self.power(channel, state).await? == contact {
+        if self.power(turn, channel, state).await? == contact {
             Ok(())
         } else {
             Err(self.endpoint.rejected("it answered that the relay did not move"))
@@ -216,36 +216,38 @@ impl Relay for Tasmota {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let units = pulse_units(checked_pulse(&self.capabilities, channel, duration)?);
-            let _turn = self.endpoint.turn().await?;
-            self.set_pulse_time(channel, units).await?;
-            self.switch(channel, Contact::On).await
+            let turn = self.endpoint.turn().await?;
+            self.set_pulse_time(&turn, channel, units).await?;
+            self.switch(&turn, channel, Contact::On).await
         })
     }
 
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
+            let turn = self.endpoint.turn().await?;
             if contact == Contact::On {
-                self.set_pulse_time(channel, 0).await?;
+                self.set_pulse_time(&turn, channel, 0).await?;
+                // A running pulse has lost its end: from here on no error may say that nothing was done.
+                return self.switch(&turn, channel, contact).await.map_err(|error| self.endpoint.unconfirmed(error));
             }
-            self.switch(channel, contact).await
+            self.switch(&turn, channel, contact).await
         })
     }
 
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            self.power(channel, "").await
+            let turn = self.endpoint.turn().await?;
+            self.power(&turn, channel, "").await
         })
     }
 
     fn input(&self, input: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_input(&self.capabilities, input)?;
-            let _turn = self.endpoint.turn().await?;
-            let reply = self.command("Status 10").await?;
+            let turn = self.endpoint.turn().await?;
+            let reply = self.command(&turn, "Status 10").await?;
             parse_switch(&reply, input).map_err(|detail| self.endpoint.bad_reply(detail))
         })
     }

@@ -22,7 +22,7 @@ use godvision_core::driver::relay::{
 use serde_json::Value;
 
 use super::address::RelayAddress;
-use super::endpoint::{DeviceOptions, Endpoint};
+use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, basic, exchange};
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
@@ -159,10 +159,10 @@ impl Template {
         Ok(Self::new(options, phrases, Duration::from_secs(SPEC.number(address, "pulse_max_s").into())))
     }
 
-    async fn read(&self, channel: u8) -> Result<Contact, RelayError> {
+    async fn read(&self, turn: &Turn<'_>, channel: u8) -> Result<Contact, RelayError> {
         let target = filled(&self.phrases.status, channel, Duration::ZERO);
         let request = HttpRequest::get(target).authorized(self.authorization.clone());
-        let body = exchange(&self.endpoint, &request).await?.accepted(&self.endpoint)?;
+        let body = exchange(turn, &request).await?.accepted(&self.endpoint)?;
         parse_state(&body, channel, &self.phrases.reading).map_err(|detail| self.endpoint.bad_reply(detail))
     }
 
@@ -173,7 +173,7 @@ impl Template {
         phrase: &Secret,
         duration: Duration,
     ) -> Result<(), RelayError> {
-        let _turn = self.endpoint.turn().await?;
+        let turn = self.endpoint.turn().await?;
         let body = self.phrases.body.as_ref().map(|body| filled(body, channel, duration).expose().to_owned());
         let request = HttpRequest {
             method: self.phrases.method,
@@ -181,12 +181,12 @@ impl Template {
             authorization: self.authorization.clone(),
             body,
         };
-        let reply = exchange(&self.endpoint, &request).await?;
+        let reply = exchange(&turn, &request).await?;
         // 202 and 204 are as good as 200 where the status is asked next.
         if !matches!(reply.status, 202 | 204) {
             reply.accepted(&self.endpoint)?;
         }
-        match self.read(channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
+        match self.read(&turn, channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
             _ => Err(self.endpoint.rejected("the relay did not move")),
         }
@@ -261,8 +261,8 @@ impl Relay for Template {
     fn status(&self, channel: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.endpoint.turn().await?;
-            self.read(channel).await
+            let turn = self.endpoint.turn().await?;
+            self.read(&turn, channel).await
         })
     }
 }
