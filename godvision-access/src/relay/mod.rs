@@ -19,8 +19,12 @@
 pub mod address;
 #[cfg(any(feature = "shelly", feature = "onvif"))]
 pub mod digest;
+#[cfg(feature = "esphome")]
+pub mod esphome;
 #[cfg(feature = "fieldbus-testkit")]
 pub mod fake_board;
+#[cfg(all(feature = "fieldbus-testkit", feature = "esphome"))]
+pub mod fake_esphome;
 #[cfg(all(feature = "fieldbus-testkit", feature = "gpio"))]
 pub mod fake_gpio;
 #[cfg(all(feature = "fieldbus-testkit", feature = "modbus"))]
@@ -31,6 +35,8 @@ pub mod fake_mqtt;
 pub mod fake_onvif;
 #[cfg(feature = "testkit")]
 pub mod fake_shelly;
+#[cfg(all(feature = "fieldbus-testkit", feature = "usr-r16"))]
+pub mod fake_usr_r16;
 #[cfg(feature = "gpio")]
 pub mod gpio;
 #[cfg(feature = "modbus")]
@@ -46,6 +52,8 @@ mod peer;
 pub mod shelly;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "usr-r16")]
+pub mod usr_r16;
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,6 +106,10 @@ impl RelayRegistry {
         };
         #[cfg(all(feature = "gpio", target_os = "linux"))]
         let registry = registry.with("gpio", |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
+        #[cfg(feature = "esphome")]
+        let registry = registry.with("esphome", |address| Ok(Arc::new(esphome::Esphome::from_address(address)?)));
+        #[cfg(feature = "usr-r16")]
+        let registry = registry.with("usr-r16", |address| Ok(Arc::new(usr_r16::UsrR16::from_address(address)?)));
         drop(clock);
         registry
     }
