@@ -26,8 +26,12 @@ pub mod spec;
 pub mod digest;
 #[cfg(feature = "dingtian")]
 pub mod dingtian;
+#[cfg(feature = "esphome")]
+pub mod esphome;
 #[cfg(feature = "fieldbus-testkit")]
 pub mod fake_board;
+#[cfg(all(feature = "fieldbus-testkit", feature = "esphome"))]
+pub mod fake_esphome;
 #[cfg(all(feature = "fieldbus-testkit", feature = "gpio"))]
 pub mod fake_gpio;
 #[cfg(all(feature = "fieldbus-testkit", feature = "modbus"))]
@@ -36,6 +40,8 @@ pub mod fake_modbus;
 pub mod fake_mqtt;
 #[cfg(all(feature = "fieldbus-testkit", feature = "onvif"))]
 pub mod fake_onvif;
+#[cfg(all(feature = "fieldbus-testkit", feature = "usr-r16"))]
+pub mod fake_usr_r16;
 #[cfg(feature = "gpio")]
 pub mod gpio;
 #[cfg(feature = "kmtronic")]
@@ -91,6 +97,8 @@ pub mod fake_sonoff;
 pub mod fake_sr201;
 #[cfg(feature = "testkit")]
 pub mod fake_tasmota;
+#[cfg(feature = "usr-r16")]
+pub mod usr_r16;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -176,6 +184,10 @@ impl RelayRegistry {
         };
         #[cfg(all(feature = "gpio", target_os = "linux"))]
         let registry = registry.with("gpio", |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
+        #[cfg(feature = "esphome")]
+        let registry = registry.with("esphome", |address| Ok(Arc::new(esphome::Esphome::from_address(address)?)));
+        #[cfg(feature = "usr-r16")]
+        let registry = registry.with("usr-r16", |address| Ok(Arc::new(usr_r16::UsrR16::from_address(address)?)));
         drop(clock);
         registry
     }

@@ -1,0 +1,70 @@
+//! USR-R16 boards: the behaviour suite over their own protocol.
+
+mod board_bench;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::fake_usr_r16::FakeUsrR16;
+use godvision_access::relay::usr_r16::{UsrR16, UsrR16Options};
+use godvision_core::Secret;
+use godvision_core::driver::relay::{Contact, Relay, RelayError};
+
+const PASSWORD: &str = "correct horse";
+
+fn driver(device: &FakeUsrR16, password: &str) -> Arc<UsrR16> {
+    Arc::new(UsrR16::new(UsrR16Options {
+        password: Secret::from(password),
+        timeout: TIMEOUT,
+        ..UsrR16Options::new(device.address().to_string())
+    }))
+}
+
+async fn start() -> BoardBench<FakeUsrR16> {
+    let (clock, board) = board(16, 0);
+    let device = FakeUsrR16::start(Arc::clone(&board), PASSWORD.into()).await.unwrap();
+    let relay = driver(&device, PASSWORD);
+    let wrong = Some(driver(&device, "wrong") as Arc<dyn Relay>);
+    BoardBench { clock, board, device, relay, wrong, password: Some(PASSWORD) }
+}
+
+/// This board has no word for a refusal but the other state, so asking for the contacts cannot be refused.
+mod usr_r16 {
+    use super::*;
+    godvision_core::relay_conformance!(@tests start();
+        a_pulse_begins_and_ends,
+        a_pulse_ends_after_the_link_is_lost,
+        a_second_pulse_starts_the_time_anew,
+        switching_off_ends_a_pulse,
+        switching_on_lasts,
+        status_is_read_from_the_device,
+        channels_are_independent,
+        a_channel_that_does_not_exist_is_refused,
+        a_pulse_out_of_range_is_refused,
+        a_slow_reply_is_a_timeout,
+        half_a_reply_is_an_ambiguous_error,
+        garbage_is_an_ambiguous_error,
+        a_lost_link_is_an_error_and_heals,
+        a_wrong_password_is_said_plainly,
+        commands_may_overlap,
+        a_dropped_command_harms_no_later_one,
+        a_reboot_in_a_pulse_leaves_nothing_on_unseen,
+        a_command_sent_twice_is_harmless,
+        a_contact_moved_behind_its_back_is_seen,
+        inputs_are_read_from_the_device
+    );
+}
+
+#[tokio::test]
+async fn a_contact_that_does_not_follow_is_rejected() {
+    let bench = start().await;
+    bench.board.spoil(godvision_access::relay::fake_board::Spoil::Refuse);
+    for error in [
+        bench.relay.pulse(3, Duration::from_secs(1)).await.unwrap_err(),
+        bench.relay.set(15, Contact::On).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
+    }
+    assert_eq!(bench.board.moves(), 0);
+}
