@@ -22,9 +22,11 @@ mod ftp_replies;
 mod input;
 mod motion;
 mod nal;
+mod osdp;
 mod plates;
 mod qr_pixels;
 mod qr_text;
+mod reader_lines;
 mod rtsp_request;
 mod rules;
 mod site_document;
@@ -36,9 +38,11 @@ pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
 pub use motion::motion;
 pub use nal::nal;
+pub use osdp::osdp;
 pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
+pub use reader_lines::reader_lines;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use site_document::site_document;
@@ -70,9 +74,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("ftp_replies", ftp_replies),
     ("motion", motion),
     ("nal", nal),
+    ("osdp", osdp),
     ("plates", plates),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
+    ("reader_lines", reader_lines),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("site_document", site_document),
