@@ -1,7 +1,8 @@
 //! A reader at a serial port, by its address: the port is a pseudo-terminal of Linux.
 #![cfg(target_os = "linux")]
 
-use std::os::fd::AsRawFd;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use godvision_access::reader::ReaderRegistry;
@@ -10,14 +11,23 @@ use godvision_core::driver::reader::{Presented, Reader, ReaderError};
 use godvision_core::signal::door::{Indication, Key};
 use serial2_tokio::SerialPort;
 
+/// The pseudo-terminals that this process has open.
+fn terminals() -> BTreeSet<PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let files = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let is_terminal = |path: &PathBuf| path.starts_with("/dev/pts") && !path.ends_with("ptmx");
+    files.filter(is_terminal).collect()
+}
+
 async fn next(reader: &mut dyn Reader) -> Result<godvision_core::driver::reader::ReaderEvent, ReaderError> {
     tokio::time::timeout(Duration::from_secs(5), reader.next()).await.expect("something is read")
 }
 
 #[tokio::test]
 async fn keys_come_in_and_lamps_go_out() {
+    let before = terminals();
     let (device, port) = SerialPort::pair().unwrap();
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", port.as_raw_fd())).unwrap();
+    let path = terminals().difference(&before).next().expect("the port's own file").clone();
     let url = format!("keypad://{}?baud=115200&channels=2", path.display());
     let mut reader = ReaderRegistry::standard(SystemClock::shared()).open(&url.into()).unwrap();
     reader.indicate(1, Indication::Open).await.unwrap();
