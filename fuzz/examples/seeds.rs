@@ -11,6 +11,10 @@ use godvision_access::io::spent_log::SpentLog;
 use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{Doors, NameRef, PREFIX, PassClaims, PassId, PassKey, Uses};
 use godvision_access::spent::{Spendable, Spending};
+use godvision_access::reader::lines::key_records;
+use godvision_access::reader::osdp::frame::Packet;
+use godvision_access::reader::wedge::key_code;
+use godvision_access::reader::wiegand;
 use godvision_core::signal::media::Codec;
 use godvision_core::{Name, Secret, WallTime};
 use godvision_rtsp::nal::{ParameterSets, annex_b_units, from_annex_b, h264, h265};
@@ -29,6 +33,7 @@ fn main() {
     plates(&seeds);
     faces(&seeds);
     relays(&seeds);
+    readers(&seeds);
 }
 
 struct Seeds {
@@ -476,4 +481,42 @@ fn relays(seeds: &Seeds) {
     for (name, device, reply) in replies {
         seeds.write("relay_replies", name, [&device[..], reply.as_bytes()].concat());
     }
+fn readers(seeds: &Seeds) {
+    let bits: String =
+        wiegand::encode(0x7B_B26E, 26).expect("a format").iter().map(|bit| if bit { '1' } else { '0' }).collect();
+    let lines = format!(
+        "key 3 2\nkey 3 5\nkey 3 #\r\nbits 1 1000 {bits}\nbits 1 90000\najar 0 1\nexit 0\nlid 7 1\nalive\nkey 8 1\n"
+    );
+    seeds.write("reader_lines", "bridge", [&[0], lines.as_bytes()].concat());
+    seeds.write("reader_lines", "bridge-raw", b"\x10bits 0 5 1010101010101010101010101010101010\nbits 0 99999\n");
+    seeds.write("reader_lines", "hex-lines", b"\x0104a1b2c3\n\x0204A1B2C4\r\n\x03no card\n");
+    seeds.write("reader_lines", "facility-lines", b"\x21123,45678\n256,1\n");
+    let typed: Vec<u8> = "0012345678\n".chars().filter_map(key_code).flat_map(key_records).collect();
+    seeds.write("reader_lines", "keys", [&[0x12], typed.as_slice()].concat());
+    for (count, data) in [(26, 0x7B_B26E_u128), (34, 0x0001_0002), (37, 0x7_FFFF_FFFF)] {
+        let bits =
+            wiegand::encode(data, count).expect("a format").iter().fold(0_u128, |all, bit| all << 1 | u128::from(bit));
+        let count = u8::try_from(count).expect("small");
+        seeds.write("reader_lines", &format!("wiegand-{count}"), [&[3, count][..], &bits.to_be_bytes()].concat());
+    }
+    let packet = |code, data: &[u8]| Packet {
+        address: 0,
+        is_reply: true,
+        sequence: 1,
+        security: None,
+        code,
+        data: data.to_vec(),
+    };
+    let line: Vec<u8> = [packet(0x45, &[1; 12]), packet(0x50, &[0, 1, 32, 0, 4, 0xA1, 0xB2, 0xC3])]
+        .iter()
+        .flat_map(|packet| packet.to_bytes(|_| [0; 4]))
+        .collect();
+    seeds.write("osdp", "packets", line);
+    let replies: &[&[u8]] = &[
+        &[0x50, 8, 0, 1, 32, 0, 4, 0xA1, 0xB2, 0xC3],
+        &[0x53, 7, 0, 5, b'2', b'5', b'8', b'0', 0x0D],
+        &[0x51, 11, 1, 0, 8, b'0', b'4', b'A', b'1', b'B', b'2', b'C', b'3'],
+        &[0x48, 2, 1, 0, 0x49, 2, 1, 1, 0x49, 2, 0, 0, 0x4B, 1, 2, 0x41, 1, 3, 0x79, 0, 0x41, 1, 6],
+    ];
+    seeds.write("osdp", "replies", replies.concat());
 }

@@ -27,6 +27,11 @@ mod plates;
 mod qr_pixels;
 mod qr_text;
 mod relay_replies;
+mod osdp;
+mod plates;
+mod qr_pixels;
+mod qr_text;
+mod reader_lines;
 mod rtsp_request;
 mod rules;
 mod site_document;
@@ -45,6 +50,11 @@ pub use plates::plates;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
 pub use relay_replies::relay_replies;
+pub use osdp::osdp;
+pub use plates::plates;
+pub use qr_pixels::qr_pixels;
+pub use qr_text::qr_text;
+pub use reader_lines::reader_lines;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use site_document::site_document;
@@ -83,6 +93,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
     ("relay_replies", relay_replies),
+    ("osdp", osdp),
+    ("plates", plates),
+    ("qr_pixels", qr_pixels),
+    ("qr_text", qr_text),
+    ("reader_lines", reader_lines),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("site_document", site_document),

@@ -47,10 +47,12 @@ replays!(
     ftp_replies
     motion
     nal
+    osdp
     pass_bytes
     plates
     qr_pixels
     qr_text
+    reader_lines
     relay_replies
     rtsp_request
     rules

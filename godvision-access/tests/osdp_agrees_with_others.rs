@@ -1,5 +1,5 @@
 //! The panel's side of OSDP against code that is not ours: the crate `osdp`, packet by packet and through a whole secure
-//! session, and what `libosdp` answered.
+//! session, and a recorded session with `libosdp`.
 
 use godvision_access::reader::osdp::frame::{Packet, parse};
 use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire};
@@ -146,4 +146,63 @@ fn a_secure_session_with_the_crate_osdp() {
     let lamp = (0x69, vec![0, 0, 2, 1, 4, 1, 0, 15, 0, 1, 1, 0, 1, 1]);
     assert!(device.seen.contains(&lamp), "{:?}", device.seen);
     assert!(device.seen.contains(&(0x6A, vec![0, 2, 1, 4, 3])));
+}
+
+/// A session that our panel had with `libosdp` 3.2.7 as the device (crate `libosdp` 0.2.2, key and address as above), as
+/// bytes on the line: what we sent, what it answered. The random number of the panel stands in the second command.
+const LIBOSDP: &[(&str, &str)] = &[
+    ("5307090004610081ae", "5387140004450000000000000000000000006f39"),
+    (
+        "530713000d03110176ed04b17fcfd1a90f143e",
+        "53872b000d031201760000000000000000d764c8cce93255c4736d50ac82fe48a7cf6d3690b2f633c61ed5",
+    ),
+    (
+        "53071b000e03130177e669232a8f0ac1c2b4ffab981f5a5cf26536",
+        "53871b000e03140178ccd133ff02502370413d5b5ada548ff84d43",
+    ),
+    ("53070e000f0215648d7b2dceada2", "53871e000f0218484316853c4e95b6efe9377f98f72b1da7e414a2b167cf"),
+    ("53071e000d0217692c16c4875eff2a911f9d49371dfd2b3c49888321c9d2", "53870e000d021640b7419f205ac9"),
+    ("53071e000e02176abd24bb3bed260327882d54e3e67d7c58e74e3ed37945", "53870e000e021640a707bdc7c858"),
+    ("53070e000f021560de77b5e8cb65", "53870e000f021640d06431d17ae2"),
+    ("53070e000d02156060cd96662ba3", "53870e000d021640df70e0796534"),
+    ("53070e000e0215608c257f9f0a7d", "53870e000e021640d7ef0f2be057"),
+    ("53070e000f021560228b6f2a6520", "53870e000f0216409413a75942b9"),
+    ("53070e000d02156003d29c9f8a9f", "53871e000d021850f0513e8dc57ae2a420b7a7c59e2240e732fd78530e38"),
+    ("53070e000e021560baeb85d2ef2e", "53871e000e02185381e013c6a1fb11b8387b40021a4d5a6b852db2960c55"),
+    ("53071e000f021769879a400e3461a53dbc77acb792eda91f3b664cc02fd0", "53870e000f021640d2086a1fdf0b"),
+    ("53071e000d02176a3b1304fe615729cf092b597e2ea7414e2db04be161b3", "53870e000d021640b1069302b337"),
+];
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|place| u8::from_str_radix(&hex[place..place + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn a_recorded_session_with_libosdp() {
+    let mut wire = wire(bytes(&LIBOSDP[1].0[18..34]).try_into().unwrap());
+    let mut now = MonoTime::ZERO;
+    wire.connected(now);
+    let mut events = Vec::new();
+    for (number, (ours, theirs)) in LIBOSDP.iter().enumerate() {
+        let mut out = Vec::new();
+        loop {
+            wire.poll_send(&mut out);
+            if !out.is_empty() {
+                break;
+            }
+            now = wire.next_wake().unwrap().max(now);
+            wire.tick(now);
+        }
+        assert_eq!(out, bytes(ours), "command {number}");
+        wire.receive(&bytes(theirs), now);
+        while let Some(event) = wire.poll_event() {
+            if events.is_empty() {
+                wire.indicate(0, Indication::Refused, now).unwrap();
+            }
+            events.push(event);
+        }
+    }
+    let presented = |key| WireEvent::Event(Presented { channel: 0, key }.into());
+    assert_eq!(events, [presented(Key::Card("04A1B2C3".into())), presented(Key::Pin("2580".into()))]);
+    assert!(wire.is_secure() && wire.is_settled());
 }

@@ -223,7 +223,7 @@ async fn a_channel_belongs_to_one_component_and_must_exist() {
     };
     assert!(house.host.check(&document(1)).is_ok());
     let refused = house.host.check(&document(2));
-    let refused = format!("{}", refused.err().map(|errors| errors.to_string()).unwrap_or_default());
+    let refused = refused.err().map(|errors| errors.to_string()).unwrap_or_default();
     assert!(refused.contains("the device has 2 channels; they count from 0"), "{refused}");
     house.host.shutdown().await;
 }

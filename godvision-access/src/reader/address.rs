@@ -176,14 +176,16 @@ impl DriverSpec {
     }
 }
 
-/// A field that may be left out.
-pub(super) const fn optional(
-    name: &'static str,
-    kind: FieldKind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> FieldSpec {
-    FieldSpec { name, part: Part::Query, kind, required: false, default, about }
+impl FieldSpec {
+    /// A value behind the `?` that may be left out.
+    pub const fn optional(
+        name: &'static str,
+        kind: FieldKind,
+        default: Option<&'static str>,
+        about: &'static str,
+    ) -> Self {
+        Self { name, part: Part::Query, kind, required: false, default, about }
+    }
 }
 
 #[cfg(test)]

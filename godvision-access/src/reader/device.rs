@@ -203,11 +203,14 @@ impl fmt::Debug for Attached {
     }
 }
 
+/// A device that runs, and its address.
+type Known = (Secret, Weak<Device>);
+
 /// The devices that run, by their addresses.
 #[derive(Clone)]
 pub struct Devices {
     registry: Arc<ReaderRegistry>,
-    running: Arc<Mutex<Vec<(Secret, Weak<Device>)>>>,
+    running: Arc<Mutex<Vec<Known>>>,
 }
 
 impl Devices {

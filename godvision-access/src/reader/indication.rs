@@ -472,7 +472,7 @@ mod tests {
                 let beeps = buzzer.sounds && is_left && tick % period < u64::from(buzzer.on_units);
                 let wanted = script.at(ms(tick * 100));
                 assert_eq!(beeps, wanted.beep, "{indication:?} at {tick}");
-                let is_pause = indication == Indication::Refused && tick >= 15 && tick < 18;
+                let is_pause = indication == Indication::Refused && (15..18).contains(&tick);
                 assert!(is_pause || colour == Colour::of(wanted), "{indication:?} at {tick}: {colour:?}");
             }
         }

@@ -6,7 +6,7 @@ use godvision_core::Clock;
 use godvision_core::driver::reader::Reader;
 
 use super::ReaderRegistry;
-use super::address::{DriverSpec, FieldKind, FieldSpec, Part, ReaderAddress, optional};
+use super::address::{DriverSpec, FieldKind, FieldSpec, Part, ReaderAddress};
 use super::bridge::{self, BridgeOptions, BridgeWire};
 use super::indication::Profile;
 use super::lines::LineWire;
@@ -50,7 +50,7 @@ const PATH: FieldSpec = FieldSpec {
 };
 #[cfg(feature = "serial")]
 const BAUD: FieldSpec =
-    optional("baud", FieldKind::Integer { min: 300, max: 1_000_000 }, Some("9600"), "bits a second");
+    FieldSpec::optional("baud", FieldKind::Integer { min: 300, max: 1_000_000 }, Some("9600"), "bits a second");
 #[cfg(feature = "osdp")]
 const KEY: FieldSpec = FieldSpec {
     name: "key",
@@ -127,19 +127,19 @@ impl ReaderRegistry {
     fn with_bridge(self, scheme: &'static str, kind: Bridge, place: Place, clock: &Arc<dyn Clock>) -> Self {
         let clock = Arc::clone(clock);
         let fields = [
-            optional(
+            FieldSpec::optional(
                 "channels",
                 FieldKind::Integer { min: 1, max: bridge::CHANNELS_MAX as u32 },
                 Some(kind.channels_text),
                 "its channels",
             ),
-            optional(
+            FieldSpec::optional(
                 "lamps",
                 FieldKind::Choice(&["red-green", "green", "none"]),
                 Some(kind.lamps),
                 "two lamps, a line that turns red to green, or nothing",
             ),
-            optional(
+            FieldSpec::optional(
                 "raw",
                 FieldKind::Choice(&["no", "yes"]),
                 Some("no"),
@@ -177,11 +177,21 @@ impl ReaderRegistry {
     fn with_osdp(self, scheme: &'static str, place: Place, clock: &Arc<dyn Clock>) -> Self {
         use super::osdp::{OsdpKey, OsdpOptions, OsdpWire};
         let clock = Arc::clone(clock);
-        let input = |name, about| optional(name, FieldKind::Integer { min: 0, max: 31 }, None, about);
+        let input = |name, about| FieldSpec::optional(name, FieldKind::Integer { min: 0, max: 31 }, None, about);
         let fields = [
             KEY,
-            optional("address", FieldKind::Integer { min: 0, max: 126 }, Some("0"), "its address on the line"),
-            optional("readers", FieldKind::Integer { min: 1, max: 8 }, Some("1"), "its readers, each a channel"),
+            FieldSpec::optional(
+                "address",
+                FieldKind::Integer { min: 0, max: 126 },
+                Some("0"),
+                "its address on the line",
+            ),
+            FieldSpec::optional(
+                "readers",
+                FieldKind::Integer { min: 1, max: 8 },
+                Some("1"),
+                "its readers, each a channel",
+            ),
             input("contact", "which of its inputs is the contact in the frame"),
             input("exit", "which of its inputs is the button to get out"),
             digits_field(),
@@ -273,7 +283,7 @@ fn opened(wire: impl Wire + 'static, link: Link, clock: &Arc<dyn Clock>) -> Resu
 }
 
 fn digits_field() -> FieldSpec {
-    optional("digits", FieldKind::Choice(DIGITS), Some("hex"), "how it writes the number of a card")
+    FieldSpec::optional("digits", FieldKind::Choice(DIGITS), Some("hex"), "how it writes the number of a card")
 }
 
 fn digits(address: &ReaderAddress) -> Result<Digits, Error> {

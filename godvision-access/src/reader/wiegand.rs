@@ -137,7 +137,8 @@ fn key(number: u128) -> Result<Reading, Defect> {
 
 /// A parity bit first (even) and last (odd), each with its bits, as `(from, count)` with the parity bit itself.
 fn checked(burst: Burst, even: (u32, u32), odd: (u32, u32)) -> Result<Reading, Defect> {
-    let fits = burst.ones(even.0, even.1) % 2 == 0 && burst.ones(odd.0, odd.1) % 2 == 1;
+    let is_even = |(from, count)| burst.ones(from, count).is_multiple_of(2);
+    let fits = is_even(even) && !is_even(odd);
     let data = burst.count - 2;
     if fits { Ok(card(burst.field(1, data), data)) } else { Err(Defect::Parity) }
 }
