@@ -71,15 +71,18 @@ fn code(person: &str, seconds: i64) -> Key {
 }
 
 fn guest_pass(person: Option<&str>) -> Secret {
-    let claims = PassClaims {
+    PassKey::insecure_demo().sign(&name("home"), &guest_claims(person)).unwrap()
+}
+
+fn guest_claims(person: Option<&str>) -> PassClaims {
+    PassClaims {
         id: PassId([1; 6]),
         person: person.map(name),
         doors: pass::Doors::Each(vec![name(GATE), name(HOUSE)]),
         not_before: at(0),
         not_after: at(3_600),
         uses: Uses::Times(2),
-    };
-    PassKey::insecure_demo().sign(&name("home"), &claims).unwrap()
+    }
 }
 
 fn rule(key: Key, door: &str, seconds: i64) -> Ruling {
@@ -109,6 +112,8 @@ fn a_ruling_says_what_is_used_up() {
 
 #[test]
 fn every_refusal_has_its_reason_and_only_tries_are_guesses() {
+    let forged = PassKey::from_seed(0, &[9; 32]).sign(&name("home"), &guest_claims(Some("ada"))).unwrap();
+    let of_the_neighbours = PassKey::from_seed(5, &[9; 32]).sign(&name("next"), &guest_claims(None)).unwrap();
     let cut = Key::Qr(guest_pass(Some("ada")).expose()[..100].into());
     for (key, door, seconds, reason, guess) in [
         (code("ada", 0), HOUSE, 90, Reason::Expired, false),
@@ -120,7 +125,9 @@ fn every_refusal_has_its_reason_and_only_tries_are_guesses() {
         (Key::Qr(guest_pass(Some("ada"))), "yard/shed", 0, Reason::WrongDoor, false),
         (Key::Qr(guest_pass(Some("ada"))), HOUSE, -61, Reason::NotYetValid, false),
         (Key::Qr("https://example.org/menu".into()), HOUSE, 0, Reason::BadPass, false),
-        (cut, HOUSE, 0, Reason::BadPass, true),
+        (cut, HOUSE, 0, Reason::BadPass, false),
+        (Key::Qr(forged), HOUSE, 0, Reason::BadPass, true),
+        (Key::Qr(of_the_neighbours), HOUSE, 0, Reason::BadPass, false),
         (Key::Pin("0000".into()), HOUSE, 0, Reason::UnknownCredential, true),
         (Key::Card("AB12".into()), HOUSE, 0, Reason::UnknownCredential, true),
         (Key::Plate("B123".into()), HOUSE, 0, Reason::UnknownCredential, false),
