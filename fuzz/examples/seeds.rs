@@ -481,6 +481,8 @@ fn relays(seeds: &Seeds) {
     for (name, device, reply) in replies {
         seeds.write("relay_replies", name, [&device[..], reply.as_bytes()].concat());
     }
+}
+
 fn readers(seeds: &Seeds) {
     let bits: String =
         wiegand::encode(0x7B_B26E, 26).expect("a format").iter().map(|bit| if bit { '1' } else { '0' }).collect();

@@ -12,7 +12,7 @@ use godvision_core::time::Stamp;
 use godvision_core::{Name, Secret};
 
 use crate::credential::{Directory, Holder};
-use crate::pass::rolling::{ROLLING_PREFIX, RollingCode};
+use crate::pass::rolling::{ROLLING_PREFIX, RollingCode, RollingDefect};
 use crate::pass::{NameRef, Pass, PassDefect, PassVerifier, Uses};
 use crate::rule::{Answer, CompiledRules, CredentialKind, Kinds, Question};
 use crate::spent::{Spendable, Spending};
@@ -52,8 +52,8 @@ pub struct Ruling {
 /// or card that nobody has, a pass or rolling code that was forged. A face or a plate that nobody knows is a stranger, and
 /// what is known and not allowed, or out of date, is no try.
 ///
-/// A QR code that is no pass at all is [`Reason::BadPass`] too; [`Ruling::guess`] knows the difference, so that somebody's
-/// train ticket locks nobody out.
+/// A QR code that is no pass at all, or one of another site, is [`Reason::BadPass`] too; [`Ruling::guess`] knows the
+/// difference, so that somebody's train ticket locks nobody out.
 pub fn is_guess(reason: Reason, kind: &str) -> bool {
     matches!((reason, kind), (Reason::UnknownCredential, "pin" | "card") | (Reason::BadPass, "qr"))
 }
@@ -158,7 +158,8 @@ impl AccessControl {
             presented: credential.at,
             decided: now,
         };
-        let guess = is_guess(decision.reason, decision.credential) && !shown.is_no_pass;
+        let is_try = !matches!(credential.key, Key::Qr(_)) || shown.is_forged;
+        let guess = is_try && is_guess(decision.reason, decision.credential);
         let duress = holder.is_ok_and(|holder| holder.duress);
         let Shown { pass, rolling, .. } = shown;
         Ruling { decision, pass, rolling, duress, guess, presented, completing }
@@ -170,11 +171,14 @@ impl AccessControl {
             return Err(Reason::UnknownTime);
         }
         if text.expose().starts_with(ROLLING_PREFIX) {
-            let code = self.passes.read_rolling(text, now.wall).map_err(|defect| defect.reason())?;
+            let code = self.passes.read_rolling(text, now.wall).map_err(|defect| {
+                shown.is_forged = defect == RollingDefect::Wrong;
+                defect.reason()
+            })?;
             return self.directory.holder_named(&shown.rolling.insert(code).person);
         }
         let read = self.passes.read(text).map_err(|defect| {
-            shown.is_no_pass = defect == PassDefect::NotAPass;
+            shown.is_forged = matches!(defect, PassDefect::BadSignature | PassDefect::OutlivesKey);
             Reason::BadPass
         })?;
         let read = &*shown.pass.insert(read);
@@ -194,5 +198,6 @@ impl AccessControl {
 struct Shown {
     pass: Option<Pass>,
     rolling: Option<RollingCode>,
-    is_no_pass: bool,
+    /// Only who tries to get in with what they have no right to shows such a thing.
+    is_forged: bool,
 }

@@ -195,6 +195,10 @@ fn replaced(path: &Path, counts: &Counts) -> std::io::Result<File> {
 
 /// Makes sure that the file's name survives a crash as well as its content.
 fn sync_folder(path: &Path) -> std::io::Result<()> {
+    if !cfg!(unix) {
+        // Elsewhere a folder is no file that could be synced.
+        return Ok(());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

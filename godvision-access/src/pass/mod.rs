@@ -27,7 +27,8 @@
 //! | -65537 | | doors: `"yard/door"` or `"group:yard"` or `"any"`, or a list of 2 to 8 doors (no groups) |
 //! | -65538 | optional | how often it opens, 1 to 255; without it: any number of times |
 //!
-//! There are no other claims and headers. The signature is verified strictly: no small-order keys, no second signature
+//! -8 is what libraries know; RFC 9864 has since given Ed25519 a number of its own, which is not accepted here. There are no
+//! other claims and headers. The signature is verified strictly: no small-order keys, no second signature
 //! for the same claims. The text has at most [`TEXT_CHARS_MAX`] characters (57 x 57 modules); one with short names has
 //! about 200 (45 x 45).
 //!
