@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use godvision_access::RuleSet;
 use godvision_access::pass::{Doors, PassClaims, PassId, PassKey, Uses};
 use godvision_core::WallTime;
 use godvision_core::signal::media::Codec;
@@ -226,6 +227,33 @@ by = ["plate", "manual"]
 from = 2020-02-29T12:00:00Z
 "#;
     seeds.write("rules", "staff", rules);
+    let two = r#"version = 1
+zone = "America/Havana"
+groups = { staff = ["ada"] }
+[holidays]
+public = ["12-25", 2026-11-23, "2026-12-31/2027-01-01"]
+eves = ["12-24"]
+[schedules]
+shop = { weekly = ["Mon-Sat 09:00-20:00", "daily 22:00-06:00"], zone = "UTC", holidays = ["public none", "eves 09:00-13:00,14:00-01:00"] }
+[[rule]]
+name = "two-together"
+permit = ["group:staff", "eve"]
+doors = ["any"]
+by = ["card", "face+pin", "plate+manual"]
+during = "shop"
+priority = -3
+[[rule]]
+name = "no-plates"
+forbid = ["anyone"]
+doors = ["door"]
+by = ["plate"]
+from = "-000001-01-01T00:00:00.000001Z"
+"#;
+    seeds.write("rules", "two-together", two);
+    for (name, text) in [("staff", rules), ("two-together", two), ("empty", "version = 1")] {
+        seeds.write("rules_snapshot", name, RuleSet::parse(text).expect("good rules").to_bytes());
+    }
+    seeds.write("rules_snapshot", "counts", [0xff; 12]);
     seeds.write("rules", "empty", "version = 1\n");
     seeds.write(
         "rules",

@@ -27,6 +27,7 @@ mod qr_pixels;
 mod qr_text;
 mod rtsp_request;
 mod rules;
+mod rules_snapshot;
 mod site_document;
 
 pub use decode::decode;
@@ -41,6 +42,7 @@ pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
+pub use rules_snapshot::rules_snapshot;
 pub use site_document::site_document;
 
 /// What a body made of its input.
@@ -75,5 +77,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("qr_text", qr_text),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
+    ("rules_snapshot", rules_snapshot),
     ("site_document", site_document),
 ];
