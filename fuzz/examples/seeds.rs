@@ -15,6 +15,7 @@ use godvision_access::reader::lines::key_records;
 use godvision_access::reader::osdp::frame::Packet;
 use godvision_access::reader::wedge::key_code;
 use godvision_access::reader::wiegand;
+use godvision_access::RuleSet;
 use godvision_core::signal::media::Codec;
 use godvision_core::{Name, Secret, WallTime};
 use godvision_rtsp::nal::{ParameterSets, annex_b_units, from_annex_b, h264, h265};
@@ -235,6 +236,33 @@ by = ["plate", "manual"]
 from = 2020-02-29T12:00:00Z
 "#;
     seeds.write("rules", "staff", rules);
+    let two = r#"version = 1
+zone = "America/Havana"
+groups = { staff = ["ada"] }
+[holidays]
+public = ["12-25", 2026-11-23, "2026-12-31/2027-01-01"]
+eves = ["12-24"]
+[schedules]
+shop = { weekly = ["Mon-Sat 09:00-20:00", "daily 22:00-06:00"], zone = "UTC", holidays = ["public none", "eves 09:00-13:00,14:00-01:00"] }
+[[rule]]
+name = "two-together"
+permit = ["group:staff", "eve"]
+doors = ["any"]
+by = ["card", "face+pin", "plate+manual"]
+during = "shop"
+priority = -3
+[[rule]]
+name = "no-plates"
+forbid = ["anyone"]
+doors = ["door"]
+by = ["plate"]
+from = "-000001-01-01T00:00:00.000001Z"
+"#;
+    seeds.write("rules", "two-together", two);
+    for (name, text) in [("staff", rules), ("two-together", two), ("empty", "version = 1")] {
+        seeds.write("rules_snapshot", name, RuleSet::parse(text).expect("good rules").to_bytes());
+    }
+    seeds.write("rules_snapshot", "counts", [0xff; 12]);
     seeds.write("rules", "empty", "version = 1\n");
     seeds.write(
         "rules",

@@ -34,6 +34,7 @@ mod qr_text;
 mod reader_lines;
 mod rtsp_request;
 mod rules;
+mod rules_snapshot;
 mod site_document;
 mod spent_log;
 mod stored_key;
@@ -57,6 +58,7 @@ pub use qr_text::qr_text;
 pub use reader_lines::reader_lines;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
+pub use rules_snapshot::rules_snapshot;
 pub use site_document::site_document;
 pub use spent_log::spent_log;
 pub use stored_key::stored_key;
@@ -100,6 +102,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("reader_lines", reader_lines),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
+    ("rules_snapshot", rules_snapshot),
     ("site_document", site_document),
     ("spent_log", spent_log),
     ("stored_key", stored_key),

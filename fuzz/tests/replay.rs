@@ -56,6 +56,7 @@ replays!(
     relay_replies
     rtsp_request
     rules
+    rules_snapshot
     site_document
     spent_log
     stored_key

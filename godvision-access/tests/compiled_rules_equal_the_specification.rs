@@ -183,7 +183,7 @@ fn assert_equal(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn on_random_rule_sets(set in rule_set(), at in proptest::collection::vec(moments(), 4)) {
         assert_equal(&set, (&PERSONS, &DOORS, &PRESENTED), at.into_iter());

@@ -36,7 +36,8 @@ fn a_broken_document_leaves_the_last_good_rules() {
     assert!(matches!(loaded.origin, Origin::Document { unsaved: None }));
     assert_eq!(read(&snapshot).unwrap(), loaded.set);
 
-    let reasons: [(&[u8], fn(&Error) -> bool); 4] = [
+    type Expected = fn(&Error) -> bool;
+    let reasons: [(&[u8], Expected); 4] = [
         (b"version = 1\n[[rule]", |error| matches!(error, Error::Document { fault: RuleFault::Syntax { .. }, .. })),
         (b"", |error| matches!(error, Error::Document { fault: RuleFault::Missing { .. }, .. })),
         (b"\xff", |error| matches!(error, Error::RuleFile { .. })),

@@ -345,32 +345,47 @@ impl<'a, 'i> Keys<'a, 'i> {
     }
 }
 
+/// The keys of a record that are written, each with its value.
+type Fields = Vec<(&'static str, String)>;
+
+pub(crate) fn areas(layout: &Layout) -> BTreeMap<String, Fields> {
+    layout.areas.iter().map(|(name, area)| (name.to_string(), area_keys(area).0)).collect()
+}
+
+pub(crate) fn doors(layout: &Layout) -> BTreeMap<String, Fields> {
+    layout.doors.iter().map(|(name, door)| (name.to_string(), door_keys(door).0)).collect()
+}
+
+pub(crate) fn lockout(layout: &Layout) -> Fields {
+    let (lockout, usual) = (&layout.lockout, LockoutPlan::default());
+    let mut keys = Written::default();
+    keys.unless(lockout.failures == usual.failures, "failures", || lockout.failures.to_string());
+    keys.unless(lockout.wait == usual.wait, "wait", || time_text(lockout.wait));
+    keys.unless(lockout.wait_max == usual.wait_max, "wait_max", || time_text(lockout.wait_max));
+    keys.unless(lockout.forget_after == usual.forget_after, "forget_after", || time_text(lockout.forget_after));
+    keys.0
+}
+
 /// Writes `layout` as [`read`] reads it.
 pub(crate) fn write(out: &mut String, layout: &Layout) -> fmt::Result {
-    let areas = layout.areas.iter().map(|(name, area)| (name, area_keys(area)));
-    tables(out, AREAS.table, areas)?;
-    tables(out, DOORS.table, layout.doors.iter().map(|(name, door)| (name, door_keys(door))))?;
+    tables(out, AREAS.table, &areas(layout))?;
+    tables(out, DOORS.table, &doors(layout))?;
     if !layout.interlocks.is_empty() {
         out.write_str("\n[interlocks]\n")?;
         for (name, doors) in &layout.interlocks {
             writeln!(out, "{} = {}", quoted_key(name.as_str()), list(doors))?;
         }
     }
-    let (lockout, usual) = (&layout.lockout, LockoutPlan::default());
-    if *lockout != usual {
-        let mut keys = Written::default();
-        keys.unless(lockout.failures == usual.failures, "failures", || lockout.failures.to_string());
-        keys.unless(lockout.wait == usual.wait, "wait", || time_text(lockout.wait));
-        keys.unless(lockout.wait_max == usual.wait_max, "wait_max", || time_text(lockout.wait_max));
-        keys.unless(lockout.forget_after == usual.forget_after, "forget_after", || time_text(lockout.forget_after));
+    let lockout = lockout(layout);
+    if !lockout.is_empty() {
         out.write_str("\n[lockout]\n")?;
-        keys.0.iter().try_for_each(|(key, value)| writeln!(out, "{key} = {value}"))?;
+        lockout.iter().try_for_each(|(key, value)| writeln!(out, "{key} = {value}"))?;
     }
     Ok(())
 }
 
 #[derive(Default)]
-struct Written(Vec<(&'static str, String)>);
+struct Written(Fields);
 
 impl Written {
     fn unless(&mut self, is_usual: bool, key: &'static str, value: impl FnOnce() -> String) {
@@ -384,14 +399,14 @@ impl Written {
     }
 }
 
-fn tables<'a>(out: &mut String, table: &str, records: impl Iterator<Item = (&'a Name, Written)>) -> fmt::Result {
-    for (index, (name, Written(keys))) in records.enumerate() {
-        if index == 0 {
-            writeln!(out, "\n[{table}]")?;
-        }
+fn tables(out: &mut String, table: &str, records: &BTreeMap<String, Fields>) -> fmt::Result {
+    if !records.is_empty() {
+        writeln!(out, "\n[{table}]")?;
+    }
+    for (name, keys) in records {
         let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let body = if keys.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", keys.join(", ")) };
-        writeln!(out, "{} = {body}", quoted_key(name.as_str()))?;
+        writeln!(out, "{} = {body}", quoted_key(name))?;
     }
     Ok(())
 }
@@ -493,7 +508,20 @@ mod tests {
         let written = rules.to_text();
         assert_eq!(RuleSet::parse(&written).unwrap(), rules, "{written}");
         assert_eq!(RuleSet::parse(&written).unwrap().to_text(), written);
+        assert_eq!(RuleSet::from_bytes(&rules.to_bytes()).unwrap(), rules, "a snapshot holds it, too");
         super::super::Plan::of(&rules).unwrap();
+    }
+
+    #[test]
+    fn what_changes_is_said() {
+        let before = RuleSet::parse(&WHOLE.replace("\"1d\"", "\"24h\"")).unwrap();
+        let mut after = before.clone();
+        let name = |text: &str| Name::new(text).unwrap();
+        after.layout.areas.get_mut(&name("lab")).unwrap().occupancy_max = Some(5);
+        after.layout.doors.remove(&name("back"));
+        after.layout.lockout.failures = 4;
+        let said: Vec<String> = before.changes(&after).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["areas lab: occupancy_max 4 -> 5", "doors back: gone", "lockout : failures 3 -> 4"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{RuleSet, write};
+use crate::premises::text;
 
 /// One thing that differs between two rule sets. Prints as one line: `rule staff: doors ["yard"] -> ["yard", "store"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub(super) fn changes(before: &RuleSet, after: &RuleSet) -> Vec<Change> {
 
 type Read = fn(&RuleSet) -> Things;
 
-const TABLES: [(&str, Read); 5] = [
+const TABLES: [(&str, Read); 9] = [
     ("groups", |set| {
         set.groups.iter().map(|(name, members)| (name.to_string(), vec![("", write::list(members))])).collect()
     }),
@@ -110,6 +111,12 @@ const TABLES: [(&str, Read); 5] = [
         let text = |schedule| vec![("", write::schedule_text(schedule, &set.zone))];
         set.schedules.iter().map(|(name, schedule)| (name.clone(), text(schedule))).collect()
     }),
+    (text::AREAS.table, |set| text::areas(&set.layout)),
+    (text::DOORS.table, |set| text::doors(&set.layout)),
+    (text::INTERLOCKS.table, |set| {
+        set.layout.interlocks.iter().map(|(name, doors)| (name.to_string(), vec![("", write::list(doors))])).collect()
+    }),
+    (text::LOCKOUT.table, |set| [(String::new(), text::lockout(&set.layout))].into()),
     ("rule", |set| {
         let fields = |rule| write::fields(rule, &set.zone).into_iter().filter(|(key, _)| *key != "name").collect();
         set.rules.iter().map(|rule| (rule.name.to_string(), fields(rule))).collect()

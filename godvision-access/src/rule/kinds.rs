@@ -149,6 +149,7 @@ impl fmt::Debug for Kinds {
 const ALTERNATIVES: usize = 21;
 
 /// Every alternative as a set: the bits of [`By`] are its places here.
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses an index that is wrong")]
 const SETS: [Kinds; ALTERNATIVES] = {
     let mut sets = [Kinds::NONE; ALTERNATIVES];
     let (mut next, mut bits) = (0, 1u8);
@@ -170,6 +171,7 @@ const SETS: [Kinds; ALTERNATIVES] = {
 };
 
 /// For each of the 64 sets, the alternatives that are part of it.
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses an index that is wrong")]
 const SUBSETS: [u32; 64] = {
     let mut table = [0; 64];
     let mut set = 0;

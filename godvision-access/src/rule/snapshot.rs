@@ -4,7 +4,8 @@
 //! "GVRULES" 1       8 bytes: what this is, and the version of the form
 //! length            8 bytes, little endian: of the body
 //! SHA-256           32 bytes: of the body
-//! body              zone, groups, door groups, calendars, schedules, rules; each list led by its length
+//! body              zone, groups, door groups, calendars, schedules, rules; each list led by its length; then areas,
+//!                   doors, interlocks and lockout as the document has them
 //! ```
 //! Numbers are LEB128 of at most ten bytes, moments 8 bytes little endian; texts are led by their length. A name is written once, in a table
 //! at the front, and meant by its number after that. The digest finds damage; it is no signature: who may write the file
@@ -19,9 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use godvision_core::{Name, WallTime};
 use sha2::{Digest, Sha256};
+use toml::de::DeTable;
 
 use super::{By, DoorSet, Effect, Rule, RuleSet, Subject};
 use crate::error::SnapshotFault;
+use crate::premises::text;
 use crate::schedule::{Calendar, Hours, Schedule, Weekly, Zone};
 
 /// Largest snapshot that is read: several million rules.
@@ -132,6 +135,10 @@ pub(super) fn to_bytes(set: &RuleSet) -> Vec<u8> {
             });
         }
     }
+    let mut layout = String::new();
+    // Writing into a String does not fail.
+    let _ = text::write(&mut layout, &set.layout);
+    body.text(&layout);
     let mut front = Writer::default();
     front.number(pool.names.len() as u64);
     pool.names.iter().for_each(|name| front.text(name.as_str()));
@@ -256,6 +263,8 @@ impl<'a> Reader<'a> {
         })?;
         set.schedules = names.iter().cloned().zip(schedules).collect();
         set.rules = self.list(|it| it.rule(&names))?;
+        let table = DeTable::parse(self.text()?).ok()?;
+        set.layout = text::read(table.get_ref(), &set).ok()?;
         Some(set)
     }
 

@@ -103,22 +103,27 @@ pub(super) fn door_set(doors: &DoorSet) -> String {
     }
 }
 
-/// A local date, or a local date and time, where that names this very moment; else UTC. What TOML cannot say becomes the
-/// first or last moment it can.
+/// A local date, or a local date and time, where that names this very moment; else UTC. In quotes where TOML has no such
+/// date (years that are not of four digits); what no calendar has becomes the first or last moment of one.
 fn moment(at: WallTime, zone: &Zone) -> String {
     let whole_minute = at.as_unix_micros().rem_euclid(60_000_000) == 0;
     if let Some(Local { date, minute }) = zone.local(at).filter(|_| whole_minute) {
         let time = format!("{date}T{:02}:{:02}:00", minute / 60, minute % 60);
-        let day = date.to_string();
-        for text in [day, time] {
-            if zone.instant(&text) == Ok(at) && !text.starts_with('-') {
-                return text;
-            }
+        if let Some(text) =
+            [date.to_string(), time].into_iter().find(|text| is_toml(text) && zone.instant(text) == Ok(at))
+        {
+            return text;
         }
     }
-    // 0001-01-01 and the last microsecond of 9998: jiff reads both in every zone.
-    let within = at.as_unix_micros().clamp(-62_135_596_800_000_000, 253_370_764_799_999_999);
-    jiff::Timestamp::from_microsecond(within).map(|at| at.to_string()).unwrap_or_default()
+    let (first, last) = (jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
+    let within = at.as_unix_micros().clamp(first, last);
+    let text = jiff::Timestamp::from_microsecond(within).map(|at| at.to_string()).unwrap_or_default();
+    if is_toml(&text) { text } else { quoted(&text) }
+}
+
+/// Whether the year has four digits and is not the year 0, which not every reader of TOML knows.
+fn is_toml(text: &str) -> bool {
+    text.split('-').next().is_some_and(|year| year.len() == 4 && year != "0000")
 }
 
 pub(crate) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {

@@ -37,7 +37,11 @@ impl Date {
 
     /// `None` unless there is such a day (month 1 to 12) in the years 2020 to 2199.
     pub fn new(year: i32, month: u8, day: u8) -> Option<Self> {
-        if !(2020..2200).contains(&year) || !(1..=12).contains(&month) {
+        if (2020..2200).contains(&year) { Self::civil(year, month, day) } else { None }
+    }
+
+    fn civil(year: i32, month: u8, day: u8) -> Option<Self> {
+        if !(1..=12).contains(&month) {
             return None;
         }
         // Days from civil, after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
@@ -170,7 +174,11 @@ impl Calendar {
 
     pub(crate) fn to_days(&self) -> Days {
         let mut days = Days(vec![0; (END_DAY - FIRST_DAY) as usize / 64 + 1]);
-        for date in (FIRST_DAY..END_DAY).map(Date).filter(|date| self.has(*date)) {
+        // Beyond the years of dates by those of the days before the first and after the last.
+        let years = || 2019..=2200;
+        let yearly =
+            self.yearly.iter().flat_map(|(month, day)| years().filter_map(|year| Date::civil(year, *month, *day)));
+        for date in self.dates.iter().copied().chain(yearly).filter(|date| (FIRST_DAY..END_DAY).contains(&date.0)) {
             let place = (date.0 - FIRST_DAY) as usize;
             if let Some(word) = days.0.get_mut(place / 64) {
                 *word |= 1 << (place % 64);
