@@ -150,6 +150,7 @@ impl World {
             holidays,
             schedules,
             rules,
+            ..RuleSet::default()
         };
         Self { set, persons, doors }
     }

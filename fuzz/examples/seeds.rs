@@ -35,6 +35,7 @@ fn main() {
     faces(&seeds);
     relays(&seeds);
     readers(&seeds);
+    premises(&seeds);
 }
 
 struct Seeds {
@@ -549,4 +550,13 @@ fn readers(seeds: &Seeds) {
         &[0x48, 2, 1, 0, 0x49, 2, 1, 1, 0x49, 2, 0, 0, 0x4B, 1, 2, 0x41, 1, 3, 0x79, 0, 0x41, 1, 6],
     ];
     seeds.write("osdp", "replies", replies.concat());
+}
+
+fn premises(seeds: &Seeds) {
+    let kept = "#at ada lab 1795420800000000\nlockdown gate on\nfailed reader outer/keypad 6 1795420830000000 1795420800000000\n\
+                at bob . 1795420800000000\nemergency on\nforgot bob\nemergency off\n";
+    seeds.write("premises", "kept", kept);
+    // Both locks locked, ada waits for a second person, bob comes, the lock opens and locks, time passes.
+    let acts = [[3, 0, 0], [3, 1, 0], [3, 2, 0], [0, 0, 0], [0, 3, 0], [3, 0, 1], [3, 0, 0], [7, 0, 31], [0, 2, 0], [5, 2, 0]];
+    seeds.write("premises", "mantrap", [&[0][..], &acts.concat()].concat());
 }

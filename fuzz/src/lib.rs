@@ -22,16 +22,14 @@ mod ftp_replies;
 mod input;
 mod motion;
 mod nal;
+mod osdp;
 mod pass_bytes;
 mod plates;
-mod qr_pixels;
-mod qr_text;
-mod relay_replies;
-mod osdp;
-mod plates;
+mod premises;
 mod qr_pixels;
 mod qr_text;
 mod reader_lines;
+mod relay_replies;
 mod rtsp_request;
 mod rules;
 mod rules_snapshot;
@@ -46,16 +44,14 @@ pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
 pub use motion::motion;
 pub use nal::nal;
+pub use osdp::osdp;
 pub use pass_bytes::pass_bytes;
 pub use plates::plates;
-pub use qr_pixels::qr_pixels;
-pub use qr_text::qr_text;
-pub use relay_replies::relay_replies;
-pub use osdp::osdp;
-pub use plates::plates;
+pub use premises::premises;
 pub use qr_pixels::qr_pixels;
 pub use qr_text::qr_text;
 pub use reader_lines::reader_lines;
+pub use relay_replies::relay_replies;
 pub use rtsp_request::rtsp_request;
 pub use rules::rules;
 pub use rules_snapshot::rules_snapshot;
@@ -90,16 +86,14 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("ftp_replies", ftp_replies),
     ("motion", motion),
     ("nal", nal),
+    ("osdp", osdp),
     ("pass_bytes", pass_bytes),
     ("plates", plates),
-    ("qr_pixels", qr_pixels),
-    ("qr_text", qr_text),
-    ("relay_replies", relay_replies),
-    ("osdp", osdp),
-    ("plates", plates),
+    ("premises", premises),
     ("qr_pixels", qr_pixels),
     ("qr_text", qr_text),
     ("reader_lines", reader_lines),
+    ("relay_replies", relay_replies),
     ("rtsp_request", rtsp_request),
     ("rules", rules),
     ("rules_snapshot", rules_snapshot),

@@ -50,6 +50,7 @@ replays!(
     osdp
     pass_bytes
     plates
+    premises
     qr_pixels
     qr_text
     reader_lines

@@ -521,7 +521,7 @@ mod tests {
         after.layout.doors.remove(&name("back"));
         after.layout.lockout.failures = 4;
         let said: Vec<String> = before.changes(&after).iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["areas lab: occupancy_max 4 -> 5", "doors back: gone", "lockout : failures 3 -> 4"]);
+        assert_eq!(said, ["areas lab: occupancy_max 4 -> 5", "doors back: gone", "lockout: failures 3 -> 4"]);
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl fmt::Display for Change {
             Self::Changed { table, name, key, from, to } => {
                 write!(
                     f,
-                    "{table} {name}: {key}{}{} -> {}",
+                    "{table}{}{name}: {key}{}{} -> {}",
+                    if name.is_empty() { "" } else { " " },
                     if key.is_empty() { "" } else { " " },
                     value(from),
                     value(to)
