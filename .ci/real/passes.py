@@ -221,7 +221,6 @@ def check(program):
         broken[place] = "0" if broken[place] != "0" else "1"
         answers = ours.check([made(claims, seed, kid), "".join(broken)], seed, kid)
         assert answers[0] == shown(claims), f"we read pass {number} as {answers[0]}"
-        assert not answers[1].count(" 0") or "pass" in answers[1], answers[1]
         theirs.append(answers[1])
     bad = [text for _, text in bad_ones()]
     answers = ours.check(bad, SEED, 0)

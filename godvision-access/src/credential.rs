@@ -281,6 +281,11 @@ impl Directory {
         self.holder(*self.by_name.get(person).ok_or(Reason::UnknownCredential)?)
     }
 
+    /// Whether a person of this name was ever added, withdrawn or not.
+    pub fn has_person(&self, person: &Name) -> bool {
+        self.by_name.contains_key(person)
+    }
+
     fn holder(&self, index: usize) -> Result<Holder, Reason> {
         let person = self.persons.get(index).ok_or(Reason::UnknownCredential)?;
         if person.revoked { Err(Reason::Revoked) } else { Ok(Holder::free(Some(person.name.clone()))) }

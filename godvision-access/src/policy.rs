@@ -71,14 +71,17 @@ impl Ruling {
     /// The use that must be kept durably before the door opens, and how often it may be made: only where the decision
     /// admits, and a pass whose uses are counted or a rolling code was presented.
     pub fn to_spend(&self) -> Option<(Spending, u32)> {
-        if self.decision.verdict == Verdict::Admit { self.would_spend() } else { None }
+        self.spending().filter(|_| self.decision.verdict == Verdict::Admit)
     }
 
-    /// The same, also of a ruling that waits for something more: to be spent when that has come.
-    pub fn would_spend(&self) -> Option<(Spending, u32)> {
+    /// As [`Ruling::to_spend`], whatever was decided: for what opens only together with a second credential, and is spent
+    /// when that is there.
+    pub fn spending(&self) -> Option<(Spending, u32)> {
         let at = self.decision.decided.wall;
         if let Some(code) = &self.rolling {
-            let (person, door) = (NameRef::person(&code.person), NameRef::door(self.decision.door.as_ref()?));
+            // Without a door, a code is used up where it was shown.
+            let door = self.decision.door.as_ref().unwrap_or(&self.decision.source);
+            let (person, door) = (NameRef::person(&code.person), NameRef::door(door));
             let what = Spendable::Step { person, door, step: code.step };
             return Some((Spending { what, until: code.until, at }, 1));
         }
@@ -187,9 +190,11 @@ impl AccessControl {
         if read.is_for(door, self.rules.groups_of_door(door)) { Ok(holder) } else { Err(Reason::WrongDoor) }
     }
 
-    /// Whom a refused pass names: an expired pass is still somebody's, and the journal should say whose.
+    /// Whom a refused pass or rolling code names: an expired pass is still somebody's, and the journal should say whose.
     fn named_by(&self, shown: &Shown) -> Option<Name> {
-        shown.pass.as_ref().and_then(|pass| self.directory.holder_of(pass).ok()).and_then(|holder| holder.person)
+        let by_pass = shown.pass.as_ref().and_then(|pass| pass.claims.person.as_ref());
+        let named = by_pass.or_else(|| shown.rolling.as_ref().map(|code| &code.person));
+        named.filter(|person| self.directory.has_person(person)).cloned()
     }
 }
 

@@ -107,7 +107,16 @@ fn a_ruling_says_what_is_used_up() {
     let (spending, times) = ruling.to_spend().unwrap();
     assert_eq!((spending.what, times), (Spendable::Pass { key: 0, id: PassId([1; 6]) }, 2));
     assert_eq!(spending.until, at(3_600));
-    assert_eq!(ruling.refused(Reason::Spent).to_spend(), None, "a refusal spends nothing");
+    let refused = ruling.clone().refused(Reason::AwaitsSecond);
+    assert_eq!((refused.to_spend(), refused.spending()), (None, ruling.to_spend()), "a refusal spends nothing yet");
+
+    let mut withdrawn = access();
+    withdrawn.directory.revoke_person(&name("ada")).unwrap();
+    for key in [code("ada", 0), Key::Qr(guest_pass(Some("ada")))] {
+        let credential = Credential { source: name("reader"), key, at: stamp(0) };
+        let decision = withdrawn.decide(&credential, &name(HOUSE), stamp(0)).decision;
+        assert_eq!((decision.reason, decision.user), (Reason::Revoked, Some(name("ada"))), "the journal knows whose");
+    }
 }
 
 #[test]

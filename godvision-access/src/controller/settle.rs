@@ -131,7 +131,7 @@ impl Settling {
             completing: ruling.completing,
             is_guess: ruling.guess && kind == CredentialKind::Pin,
             is_duress: ruling.duress,
-            to_spend: ruling.would_spend(),
+            to_spend: ruling.spending(),
         };
         let (result, effects) = self.premises.ask(&asked, self.clock.now());
         match result {

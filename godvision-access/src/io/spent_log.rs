@@ -63,10 +63,12 @@ impl SpentLog {
         lock.try_lock().map_err(|error| failed(error.into()))?;
         let mut file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                replaced(path, &Counts::default()).and_then(|file| sync_folder(path).map(|()| file)).map_err(failed)?
+                replaced(path, &Counts::default()).map_err(failed)?
             }
             other => other.map_err(failed)?,
         };
+        // The file may be new, or a program before us may have died just when it had put it here.
+        sync_folder(path).map_err(failed)?;
         // What a crash in the middle of `replaced` left; its content is in the file still.
         let _ = std::fs::remove_file(beside(path, ".new"));
         let length_max = HEAD_BYTES + LINE_BYTES * (lines_max + 1);

@@ -216,7 +216,7 @@ impl RollingVerifier {
     }
 
     /// Reads a code and verifies it. The MAC is compared in constant time, and a stranger's reference takes as long as a
-    /// wrong MAC. Costs one MAC (about a microsecond), no allocation.
+    /// wrong MAC. Costs one MAC and one small allocation: a few microseconds.
     ///
     /// # Errors
     /// [`RollingDefect`].

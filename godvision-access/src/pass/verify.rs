@@ -168,7 +168,7 @@ impl PassVerifier {
         }
     }
 
-    /// Reads a rolling code. Costs two MACs (about a microsecond), no allocation.
+    /// Reads a rolling code: see [`RollingVerifier::read`].
     ///
     /// # Errors
     /// [`RollingDefect`].
