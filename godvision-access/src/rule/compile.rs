@@ -7,7 +7,7 @@
 //! very many rules of their own is treated as a group of one.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use godvision_core::Name;
 
@@ -32,7 +32,7 @@ pub struct CompiledRules {
     /// Blocks of the persons' own rules.
     pub(super) own: Vec<Entry>,
     pub(super) pairs: Pairs,
-    /// Blocks of the rules about groups and anyone: those that forbid first.
+    /// Blocks of the rules about groups and anyone, without their first entries: those that forbid first.
     pub(super) shared: Vec<Entry>,
     pub(super) whens: Vec<When>,
     /// Names of the rules by rank.
@@ -86,21 +86,23 @@ pub(super) struct Entry {
     /// The place of the rule in the order in which one of several is named: prohibitions and permissions each ascending.
     pub(super) rank: u32,
     /// The bits of [`super::By`], and [`Entry::FORBIDS`].
-    by: u32,
+    pub(super) by_bits: u32,
     /// Which of [`CompiledRules::whens`].
     pub(super) when: u32,
 }
 
 impl Entry {
     const FORBIDS: u32 = 1 << 31;
+    /// For places in which there is none.
+    pub(super) const NONE: Self = Self { door: 0, rank: 0, by_bits: 0, when: 0 };
 
     pub(super) fn forbids(self) -> bool {
-        self.by & Self::FORBIDS != 0
+        self.by_bits & Self::FORBIDS != 0
     }
 
     /// The alternatives as bits.
     pub(super) fn by(self) -> u32 {
-        self.by & !Self::FORBIDS
+        self.by_bits & !Self::FORBIDS
     }
 }
 
@@ -168,7 +170,7 @@ impl Times {
 
 fn check(set: &RuleSet) -> Result<usize, Error> {
     set.check_schedules().map_err(|(rule, fault)| Error::Rule { rule, fault })?;
-    let mut seen = std::collections::HashSet::with_capacity(set.rules.len());
+    let mut seen = HashSet::with_capacity(set.rules.len());
     let mut pairs_count = 0usize;
     for rule in &set.rules {
         let fault = |fault| Error::Rule { rule: rule.name.to_string(), fault };
@@ -236,7 +238,7 @@ pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
                 DoorSet::Group(name) => door_groups.of(name, &mut door_next),
             };
             compiled.has_any_door |= door == EVERY;
-            let entry = Entry { door, rank, by: rule.by.bits() | forbids, when };
+            let entry = Entry { door, rank, by_bits: rule.by.bits() | forbids, when };
             for subject in &rule.who {
                 match subject {
                     Subject::Person(name) => own.push((persons.of(name, &mut person_next), entry)),
@@ -266,7 +268,7 @@ pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
             continue;
         }
         let from = compiled.own.len() as u32;
-        compiled.own.extend(block.iter().map(|(_, entry)| *entry));
+        compiled.own.extend(without_idle(block));
         blocks.iter_mut().skip(*person as usize - 1).take(1).for_each(|it| *it = (from, compiled.own.len() as u32));
     }
     drop(own);
@@ -274,8 +276,11 @@ pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
     let mut table = Vec::new();
     for block in shared.chunk_by(|(a, x), (b, y)| (a, x.door) == (b, y.door)) {
         let Some((subject, entry)) = block.first() else { continue };
-        table.push(((*subject, entry.door), compiled.shared.len() as u32, block.len() as u32));
-        compiled.shared.extend(block.iter().map(|(_, entry)| *entry));
+        let mut entries = without_idle(block);
+        let from = compiled.shared.len() as u32;
+        let first = entries.next().unwrap_or(*entry);
+        compiled.shared.extend(entries);
+        table.push(((*subject, entry.door), first, from, compiled.shared.len() as u32 - from));
     }
     compiled.pairs = Pairs::new(&table);
     let every = |is_used: bool| is_used.then_some(EVERY);
@@ -295,6 +300,13 @@ pub(super) fn compile(set: &RuleSet) -> Result<CompiledRules, Error> {
 fn sort(entries: &mut Vec<(u32, Entry)>, order: impl Fn(&Entry) -> (u32, u32)) {
     entries.sort_unstable_by_key(|(subject, entry)| (*subject, order(entry)));
     entries.dedup();
+}
+
+/// Without the entries that say what an earlier one says: such a rule is never the one that is named, and adds nothing.
+fn without_idle(block: &[(u32, Entry)]) -> impl Iterator<Item = Entry> {
+    let mut seen = HashSet::with_capacity(block.len());
+    let is_first = move |entry: &Entry| seen.insert((entry.door, entry.by_bits, entry.when));
+    block.iter().map(|(_, entry)| *entry).filter(is_first)
 }
 
 /// The keys of every member of a group that a rule names, with [`EVERY`] if a rule is about all.

@@ -55,20 +55,23 @@ impl CompiledRules {
         // Ranks so far; nothing has the highest.
         let (mut forbid, mut permit, mut but_for_kind) = (u32::MAX, u32::MAX, false);
         self.each_entry(question, |entry| {
-            let best = if entry.forbids() { &mut forbid } else { &mut permit };
-            if *best <= entry.rank {
-                return;
+            let best = if entry.forbids() { forbid } else { permit };
+            // In a block ranks go up and prohibitions come first: nothing behind this entry counts either.
+            if best <= entry.rank || (forbid != u32::MAX && !entry.forbids()) {
+                return false;
             }
             let is_met = entry.by() & presented != 0;
             let more = !is_met && !entry.forbids() && permit == u32::MAX && !but_for_kind && waits_for_more(entry);
             if !(is_met || more) || !clocks.are_right_for(entry) {
-                return;
+                return true;
             }
             match (is_met, entry.forbids()) {
                 (true, true) => forbid = entry.rank,
                 (true, false) => permit = entry.rank,
                 (false, _) => but_for_kind = true,
             }
+            // Later prohibitions are not named either, but permissions behind them no longer count.
+            !is_met
         });
         let named = |rank: u32| self.names.get(rank as usize);
         match (named(forbid), named(permit)) {
@@ -93,6 +96,7 @@ impl CompiledRules {
             if entry.by() & !*known != 0 && clocks.are_right_for(entry) {
                 *known |= entry.by();
             }
+            true
         });
         let presented = question.presented.subsets();
         if permits & presented != 0 && forbids & presented == 0 {
@@ -106,9 +110,11 @@ impl CompiledRules {
         CredentialKind::ALL.into_iter().filter(|kind| !question.presented.has(*kind)).filter(completes).collect()
     }
 
-    /// Every entry about this person and this door, whatever was presented and when. An entry may come more than once.
+    /// Every entry about this person and this door, whatever was presented and when: in blocks, in which prohibitions come
+    /// before permissions, each in the order of their ranks. `visit` says whether to go on in the same block. An entry may
+    /// come more than once.
     #[inline]
-    pub(super) fn each_entry<'a>(&'a self, question: &Question<'_>, mut visit: impl FnMut(&'a Entry)) {
+    pub(super) fn each_entry<'a>(&'a self, question: &Question<'_>, mut visit: impl FnMut(&'a Entry) -> bool) {
         let person = question.person.and_then(|name| self.persons.get(name));
         let door = self.doors.get(question.door);
         let every = |is_used: bool| if is_used { &[EVERY][..] } else { &[] };
@@ -116,13 +122,15 @@ impl CompiledRules {
         let subjects = person.map_or_else(|| every(self.has_anyone), |record| self.persons.keys(record));
         if let Some(record) = person {
             let own = self.own.get(record.own_from as usize..record.own_to as usize).unwrap_or(&[]);
-            own.iter().filter(|entry| doors.contains(&entry.door)).for_each(&mut visit);
+            // The short-circuit of `all` is what ends the block.
+            let _ = own.iter().filter(|entry| doors.contains(&entry.door)).all(&mut visit);
         }
         for subject in subjects {
             for door in doors {
-                if let Some((from, length)) = self.pairs.get(*subject, *door) {
-                    let block = self.shared.get(from as usize..(from + length) as usize).unwrap_or(&[]);
-                    block.iter().for_each(&mut visit);
+                let Some(block) = self.pairs.get(*subject, *door) else { continue };
+                let (first, others) = block.entries();
+                if visit(first) {
+                    let _ = self.shared.get(others).unwrap_or(&[]).iter().all(&mut visit);
                 }
             }
         }

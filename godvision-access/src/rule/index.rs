@@ -1,7 +1,8 @@
 //! The two tables that a decision looks into: names to [`Record`]s, and pairs of keys to blocks of rules.
 //!
-//! Laid out for a memory that is far away: a name is found by one probe of a dense table of tags and one cache line that
-//! holds the name itself and the keys behind it.
+//! Laid out for a memory that is far away: a name's place in the table is one cache line that holds the name itself and the
+//! keys behind it; a pair's place holds the first rule of its block, which mostly settles it. So a decision waits for two
+//! far loads one after the other, however many rules there are: the person, then that person's rules and pairs together.
 //!
 //! Names come from the site's admins and are hashed by a few multiplications, not by a keyed hash. Names chosen to collide
 //! (which only somebody who may write the rules could choose) would make long chains; a table whose longest chain is too
@@ -9,11 +10,13 @@
 
 use godvision_core::Name;
 
+use super::compile::Entry;
+
 /// Longest name that a record holds itself.
 const INLINE_BYTES: usize = 28;
 /// Keys that a record holds itself.
 const INLINE_KEYS: usize = 6;
-/// A table with a longer chain is built again with another seed: at half load chains are far shorter.
+/// A table with a longer chain is built again with another seed; chains are far shorter unless names were chosen.
 const CHAIN_MAX: usize = 128;
 /// Seeds tried before the last one is taken as it is.
 const SEEDS: u64 = 8;
@@ -24,7 +27,7 @@ const SEEDS: u64 = 8;
 pub(super) struct Record {
     /// The name; or the place of a long one in [`Names::long`], little endian.
     text: [u8; INLINE_BYTES],
-    /// Bytes of the name; [`LONG`] if it stands elsewhere.
+    /// Bytes of the name, 0 in a free place; [`LONG`] if it stands elsewhere.
     text_bytes: u8,
     keys_count: u8,
     /// The block of rules about this person alone: from here up to `own_to`.
@@ -36,13 +39,16 @@ pub(super) struct Record {
 
 const LONG: u8 = u8::MAX;
 
+impl Record {
+    const FREE: Self =
+        Self { text: [0; INLINE_BYTES], text_bytes: 0, keys_count: 0, own_from: 0, own_to: 0, keys: [0; INLINE_KEYS] };
+}
+
 /// Names and what stands behind each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     seed: u64,
-    /// 0 if free; else the high half of the hash, and 1 + the place in `records`. A power of two of them, at most half
-    /// taken.
-    tags: Vec<u64>,
+    /// Open addressing, two thirds taken.
     records: Vec<Record>,
     long: Vec<Name>,
     more_keys: Vec<u32>,
@@ -51,27 +57,19 @@ pub(super) struct Names {
 impl Names {
     /// From names (each once), their keys (at most 255) and their own blocks.
     pub(super) fn new<'a>(entries: impl ExactSizeIterator<Item = (&'a Name, Vec<u32>, (u32, u32))>) -> Self {
-        let mut names = Self { records: Vec::with_capacity(entries.len()), ..Self::default() };
+        let mut names = Self::default();
         let mut all = Vec::with_capacity(entries.len());
         for (name, keys, (own_from, own_to)) in entries {
-            names.add(name, &keys, own_from, own_to);
-            all.push(name);
+            all.push((name, names.record(name, &keys, own_from, own_to)));
         }
-        while !names.fill_tags(&all) && names.seed < SEEDS {
+        while !names.fill(&all) && names.seed < SEEDS {
             names.seed += 1;
         }
         names
     }
 
-    fn add(&mut self, name: &Name, keys: &[u32], own_from: u32, own_to: u32) {
-        let mut record = Record {
-            text: [0; INLINE_BYTES],
-            text_bytes: LONG,
-            keys_count: keys.len() as u8,
-            own_from,
-            own_to,
-            keys: [0; INLINE_KEYS],
-        };
+    fn record(&mut self, name: &Name, keys: &[u32], own_from: u32, own_to: u32) -> Record {
+        let mut record = Record { text_bytes: LONG, keys_count: keys.len() as u8, own_from, own_to, ..Record::FREE };
         let bytes = name.as_str().as_bytes();
         match record.text.get_mut(..bytes.len()) {
             Some(text) => {
@@ -91,25 +89,23 @@ impl Names {
                 self.more_keys.extend_from_slice(keys);
             }
         }
-        self.records.push(record);
+        record
     }
 
     /// Whether every chain is short enough.
-    fn fill_tags(&mut self, names: &[&Name]) -> bool {
-        let size = (names.len() * 2).next_power_of_two();
-        self.tags = vec![0; size];
+    fn fill(&mut self, all: &[(&Name, Record)]) -> bool {
+        let size = all.len() + all.len() / 2 + 1;
+        self.records = vec![Record::FREE; if all.is_empty() { 0 } else { size }];
         let mut longest = 0;
-        for (place, name) in names.iter().enumerate() {
-            let hash = hash(name.as_str().as_bytes(), self.seed);
-            let mut chain = 0;
-            while let Some(tag) = self.tags.get_mut((hash as usize).wrapping_add(chain) & (size - 1)) {
-                if *tag == 0 {
-                    *tag = hash & HIGH_HALF | (place as u64 + 1);
-                    break;
-                }
-                chain += 1;
+        for (name, record) in all {
+            let first = place(hash(name.as_str().as_bytes(), self.seed), size);
+            let free =
+                (0..size).find(|step| self.records.get((first + step) % size).is_some_and(|it| it.text_bytes == 0));
+            if let Some((step, free)) = free.and_then(|step| Some((step, self.records.get_mut((first + step) % size)?)))
+            {
+                *free = *record;
+                longest = longest.max(step);
             }
-            longest = longest.max(chain);
         }
         longest <= CHAIN_MAX
     }
@@ -118,22 +114,20 @@ impl Names {
     #[inline]
     pub(super) fn get(&self, name: &Name) -> Option<&Record> {
         let bytes = name.as_str().as_bytes();
-        let hash = hash(bytes, self.seed);
-        let mask = self.tags.len().wrapping_sub(1);
-        let mut place = hash as usize & mask;
+        let mut place = place(hash(bytes, self.seed), self.records.len());
         loop {
-            // A table without names has no tag at all; otherwise half of the tags are free, so this ends.
-            let tag = *self.tags.get(place)?;
-            if tag == 0 {
+            // Of a table without names there is no place at all; in another a third is free, so this ends.
+            let record = self.records.get(place)?;
+            if record.text_bytes == 0 {
                 return None;
             }
-            if (tag ^ hash) & HIGH_HALF == 0
-                && let Some(record) = self.records.get((tag & !HIGH_HALF) as usize - 1)
-                && self.is(record, bytes)
-            {
+            if self.is(record, bytes) {
                 return Some(record);
             }
-            place = (place + 1) & mask;
+            place += 1;
+            if place == self.records.len() {
+                place = 0;
+            }
         }
     }
 
@@ -158,7 +152,11 @@ impl Names {
     }
 }
 
-const HIGH_HALF: u64 = 0xffff_ffff_0000_0000;
+/// A hash as a place among `size`: its share of the whole range (Lemire 2019), which needs no power of two.
+#[inline]
+fn place(hash: u64, size: usize) -> usize {
+    ((u128::from(hash) * size as u128) >> 64) as usize
+}
 
 /// Eight bytes a step, each step one multiplication whose halves are folded.
 #[inline]
@@ -177,47 +175,68 @@ fn mix(value: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
+/// The block of one pair of keys.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub(super) struct Block {
+    key: u64,
+    /// Where the others stand.
+    from: u32,
+    /// How many entries there are with the first; 0 in a free place.
+    count: u32,
+    first: Entry,
+}
+
+impl Block {
+    /// The first entry, and where the others stand.
+    #[inline]
+    pub(super) fn entries(&self) -> (&Entry, std::ops::Range<usize>) {
+        (&self.first, self.from as usize..self.from as usize + self.count as usize - 1)
+    }
+}
+
 /// From a pair of keys to a block: the keys are our own numbers, so nobody can choose collisions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pairs {
-    /// A power of two of them, at most half taken; a length of 0 is a free one.
-    slots: Vec<(u64, u32, u32)>,
+    /// Open addressing, two thirds taken.
+    blocks: Vec<Block>,
 }
 
 impl Pairs {
-    /// From (subject, door), each once, and where their block begins and how long it is (not 0).
-    pub(super) fn new(blocks: &[((u32, u32), u32, u32)]) -> Self {
-        let size = (blocks.len() * 2).next_power_of_two();
-        let mut slots = if blocks.is_empty() { Vec::new() } else { vec![(0, 0, 0); size] };
-        for ((subject, door), from, length) in blocks {
+    /// From (subject, door), each once, the first entry of their block, and where the others stand and how many they are.
+    pub(super) fn new(all: &[((u32, u32), Entry, u32, u32)]) -> Self {
+        let size = all.len() + all.len() / 2 + 1;
+        let free = Block { key: 0, from: 0, count: 0, first: Entry::NONE };
+        let mut blocks = if all.is_empty() { Vec::new() } else { vec![free; size] };
+        for ((subject, door), first, from, others) in all {
             let key = pair(*subject, *door);
-            let mut place = mix(key) as usize & (size - 1);
-            while let Some(slot) = slots.get_mut(place) {
-                if slot.2 == 0 {
-                    *slot = (key, *from, *length);
-                    break;
-                }
-                place = (place + 1) & (size - 1);
+            let place = place(mix(key), size);
+            let free =
+                (0..size).map(|step| (place + step) % size).find(|at| blocks.get(*at).is_some_and(|it| it.count == 0));
+            if let Some(block) = free.and_then(|at| blocks.get_mut(at)) {
+                *block = Block { key, from: *from, count: others + 1, first: *first };
             }
         }
-        Self { slots }
+        Self { blocks }
     }
 
-    /// Where the block of the pair begins, and how long it is.
+    /// The block of the pair.
     #[inline]
-    pub(super) fn get(&self, subject: u32, door: u32) -> Option<(u32, u32)> {
+    pub(super) fn get(&self, subject: u32, door: u32) -> Option<&Block> {
         let key = pair(subject, door);
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut place = mix(key) as usize & mask;
+        let mut place = place(mix(key), self.blocks.len());
         loop {
-            let (found, from, length) = *self.slots.get(place)?;
-            if length == 0 {
+            let block = self.blocks.get(place)?;
+            if block.count == 0 {
                 return None;
             }
-            if found == key {
-                return Some((from, length));
+            if block.key == key {
+                return Some(block);
             }
-            place = (place + 1) & mask;
+            place += 1;
+            if place == self.blocks.len() {
+                place = 0;
+            }
         }
     }
 }
@@ -251,21 +270,24 @@ mod tests {
 
     #[test]
     fn every_pair_is_found_and_no_other() {
-        let blocks: Vec<((u32, u32), u32, u32)> = (0..3000).map(|n| ((n % 50, n / 50), n, n + 1)).collect();
+        let entry = |rank| Entry { rank, ..Entry::NONE };
+        let blocks: Vec<_> = (0..3000).map(|n| ((n % 50, n / 50), entry(n), n, n)).collect();
         let pairs = Pairs::new(&blocks);
-        for ((subject, door), from, length) in blocks {
-            assert_eq!(pairs.get(subject, door), Some((from, length)));
-            assert_eq!(pairs.get(door + 1000, subject), None);
+        for ((subject, door), first, from, others) in blocks {
+            let range = from as usize..from as usize + others as usize;
+            assert_eq!(pairs.get(subject, door).map(Block::entries), Some((&first, range)));
+            assert!(pairs.get(door + 1000, subject).is_none());
         }
-        assert_eq!((Pairs::new(&[]).get(0, 0), Pairs::default().get(0, 0)), (None, None));
+        assert!(Pairs::new(&[]).get(0, 0).is_none() && Pairs::default().get(0, 0).is_none());
+        assert_eq!(size_of::<Block>(), 32);
     }
 
     #[test]
     fn a_table_with_long_chains_is_built_with_another_seed() {
-        // Names whose hashes by seed 0 agree in the low bits, found by trying: what an adversary would do.
+        // Names whose hashes by seed 0 agree in the high bits, found by trying: what an adversary would do.
         let collide: Vec<Name> = (0u32..)
             .map(|n| format!("n{n}"))
-            .filter(|text| hash(text.as_bytes(), 0) & 0x3ff == 7)
+            .filter(|text| hash(text.as_bytes(), 0) >> 54 == 7)
             .take(CHAIN_MAX + 100)
             .map(|text| text.parse().unwrap())
             .collect();

@@ -119,7 +119,10 @@ impl CompiledRules {
     /// Every moment from `from` up to `until` at which an answer about this person and door may change.
     fn moments(&self, question: &Question<'_>, from: WallTime, until: WallTime) -> Vec<WallTime> {
         let mut whens = Vec::new();
-        self.each_entry(question, |entry| whens.push(entry.when));
+        self.each_entry(question, |entry| {
+            whens.push(entry.when);
+            true
+        });
         whens.sort_unstable();
         whens.dedup();
         let whens = || whens.iter().filter_map(|when| self.whens.get(*when as usize));
