@@ -22,6 +22,8 @@ use crate::error::Error;
 
 /// How long a command may take when nothing else is said, and how long it waits for its turn.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a device is given to end a connection that was ended here.
+pub const CLOSE: Duration = Duration::from_millis(50);
 /// Longest text of a device that an error repeats, in characters.
 pub const WORDS_MAX: usize = 120;
 
@@ -263,6 +265,18 @@ impl<'a> Turn<'a> {
     /// [`RelayError::Timeout`], which is ambiguous; what `work` returns.
     pub async fn within<T>(&self, work: impl Future<Output = Result<T, RelayError>>) -> Result<T, RelayError> {
         self.endpoint.until(self.deadline, work).await
+    }
+
+    /// Ends a connection and waits, for [`CLOSE`] at most, until the device has, too: one that keeps few connections would
+    /// refuse the next command otherwise.
+    pub async fn close(&self, mut stream: TcpStream) {
+        let ended = async {
+            stream.shutdown().await.ok()?;
+            while stream.read(&mut [0; 64]).await.is_ok_and(|count| count > 0) {}
+            Some(())
+        };
+        // A device that keeps it open has room for it.
+        let _ = timeout(CLOSE, ended).await;
     }
 
     /// The pause between two requests of one command; it does not count.

@@ -119,7 +119,9 @@ impl Laurent {
             self.sign_in(&mut talk).await?;
             self.contact(&talk.ask(&format!("{word},{number}"), word).await?, number)
         };
-        turn.within(work).await
+        let contact = turn.within(work).await?;
+        turn.close(talk.stream).await;
+        Ok(contact)
     }
 
     /// Brings relay `number` to `contact`, off again after `seconds`.
@@ -144,7 +146,9 @@ impl Laurent {
                 Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        turn.within(work).await
+        turn.within(work).await?;
+        turn.close(talk.stream).await;
+        Ok(())
     }
 
     async fn switch(&self, talk: &mut Talk<'_>, command: &str) -> Result<(), RelayError> {

@@ -311,6 +311,8 @@ mod tests {
             "tasmota://a:hunter2@h/?port=hunter2",
             "sr201://a:hunter2@h/",
             "laurent://:hunter2@h/?pulse=hunter2",
+            "tasmota://h/?tasmota://a:hunter2@h/",
+            "sr201://h/?hunter2",
         ] {
             let error = registry.open(&url.into()).err().expect(url);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");

@@ -1,15 +1,17 @@
 //! Shelly of the first generation, over HTTP: `GET /relay/N`.
 //!
-//! Source: the vendor's Gen1 API documentation ("Shelly Family Overview", HTTP endpoints; GET requests, basic
-//! authentication, off by default) and, for what its pages leave open, users' descriptions and clients that agree:
-//! `?turn=on&timer=SECONDS` switches on and back off by itself, and starts the time anew if the relay is on already;
-//! replies hold `ison`, `has_timer`, `timer_remaining`; `/status` holds `inputs[].input` as 0 or 1.
+//! Source: the vendor's Gen1 API documentation, of which only the overview could be read (GET requests, basic
+//! authentication, off by default), and users' descriptions and clients that agree: `?turn=on&timer=SECONDS` switches on
+//! and back off by itself, and starts the time anew if the relay is on already; replies hold `ison`, `has_timer`,
+//! `timer_remaining`; `/status` holds `inputs[].input` as 0 or 1.
 //!
 //! A pulse counts as begun only if the reply says `ison` and `has_timer`: a firmware that knows no timer is noticed. A
 //! relay switched on for good must have none (the device's own `auto_off` would give it one).
 //!
-//! Not verified on a device: fractions of a second in `timer` (whole seconds are sent), its upper bound (pulses here end
-//! within an hour), and that `turn=` without `timer` cancels a running one (its reply would show it).
+//! Not verified on a device: that a relay which is on without a timer goes off after `timer` and not back to on (one user
+//! writes "previous state"; the door would notice and switch off); fractions of a second in `timer` (whole seconds are
+//! sent); its upper bound (pulses here end within an hour); that `turn=` without `timer` cancels a running one (its reply
+//! would show it).
 //!
 //! **Never:** `turn=toggle`, settings of the device changed.
 
@@ -45,7 +47,7 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::TIMEOUT_MS,
     ],
     pulse: PulseEnd::Device,
-    verified: Verified::Documents,
+    verified: Verified::ClientsOnly,
 };
 
 const PULSE: PulseTiming =

@@ -196,7 +196,10 @@ impl DriverSpec {
         }
         for (at, (key, _)) in address.query.iter().enumerate() {
             if !known(key) || RelayAddress::is_part(key) {
-                return bad(key, "means nothing to this driver");
+                // The name is not repeated: it may be a piece of another address, with its password.
+                let known = self.fields.iter().map(|field| field.key).filter(|key| !RelayAddress::is_part(key));
+                let known = known.collect::<Vec<_>>().join(", ");
+                return bad("a name behind the ?", &format!("means nothing to this driver; known are: {known}"));
             }
             if address.query.iter().take(at).any(|(earlier, _)| earlier == key) {
                 return bad(key, "stands there twice");

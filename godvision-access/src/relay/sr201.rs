@@ -8,7 +8,7 @@
 //!
 //! Since it cannot refuse, its answer must show the relay where it was told to be. The manual describes `1N:S` for a
 //! released relay only: one that is on is released first, for a moment. Commands of one board go one after another, each
-//! on a connection of its own.
+//! on a connection of its own, which the board has ended before the next begins.
 //!
 //! Not verified on a device: that the end of `1N:S` does not come after `2N` and `1N` (it would end a later pulse early,
 //! never late). Who distrusts `1N:S` says `?pulse=host`.
@@ -99,7 +99,9 @@ impl Sr201 {
                 Err(self.endpoint.rejected("it answered that the relay did not move"))
             }
         };
-        turn.within(talk).await
+        turn.within(talk).await?;
+        turn.close(stream).await;
+        Ok(())
     }
 }
 
@@ -150,6 +152,7 @@ impl Relay for Sr201 {
             let turn = self.endpoint.turn().await?;
             let mut stream = turn.connect().await?;
             let states = turn.within(self.ask(&mut stream, "00")).await?;
+            turn.close(stream).await;
             states
                 .get(usize::from(channel))
                 .copied()

@@ -1,7 +1,7 @@
 //! Devices with the firmware Tasmota, over HTTP: `GET /cm?cmnd=COMMAND`.
 //!
 //! Source: the project's documentation ("Commands", "JSON Status Responses") and its source (`CmndPower`,
-//! `CmndPulsetime`, `SetPulseTimer`). `Power<x> 1` answers `{"POWER<x>":"ON"}` (`POWER` on a device with one relay);
+//! `CmndPulsetime`, `SetPulseTimer`, `ExecuteCommandPower`, `SetPowerOnState`). `Power<x> 1` answers `{"POWER<x>":"ON"}` (`POWER` on a device with one relay);
 //! `PulseTime<x> n` answers `{"PulseTime<x>":{"Set":n,"Remaining":m}}`, n = 1 to 111 for tenths of a second, 112 to 64900
 //! for n - 100 seconds, and it holds for every switching on, by a button, too, until it is changed. A user name and a
 //! password travel in the query; a wrong one is answered with status 401, before version 8.2.3 with 200 and `WARNING`.
