@@ -1,7 +1,7 @@
 //! Wiegand readers whose two wires end at this computer: a [`BitSource`] gives the bits, [`connector`] makes of it what a
 //! [`StreamReader`](super::stream::StreamReader) talks to.
 //!
-//! ```ignore
+//! ```text
 //! // `lines()` opens two GPIO lines for falling edges, and one or two for lamp and sounder.
 //! let wire = BridgeWire::new("wiegand", BridgeOptions { channels: 1, profile: Profile::GREEN_LINE, ..Default::default() });
 //! let reader = StreamReader::over(wire, "gpio".into(), connector(lines), clock);
