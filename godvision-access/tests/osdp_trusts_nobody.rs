@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use godvision_access::reader::osdp::fake::{FakeDevice, Trouble};
-use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire, POLL_EVERY, REPLY_TIMEOUT, RETRIES_MAX};
+use godvision_access::reader::osdp::{
+    LEFT_OUT, OsdpBus, OsdpKey, OsdpOptions, OsdpWire, POLL_EVERY, REPLY_TIMEOUT, RETRIES_MAX,
+};
 use godvision_access::reader::wire::{Wire, WireEvent};
 use godvision_core::MonoTime;
-use godvision_core::driver::reader::Presented;
-use godvision_core::signal::door::{Indication, Key};
+use godvision_core::driver::reader::{Presented, ReaderEvent};
+use godvision_core::signal::door::{DoorSense, Indication, Key};
 
 const KEY: [u8; 16] = *b"0123456789abcdef";
 
@@ -223,4 +225,49 @@ fn indications_that_follow_fast_leave_the_last_one_shown() {
     line.run(POLL_EVERY / 2);
     assert_eq!((line.device.shown(0), line.wire.is_settled()), (Some(Indication::Refused), true));
     assert!(line.sent - before <= 4, "what was overtaken is not sent");
+}
+
+#[test]
+fn a_device_that_is_away_does_not_stop_the_others_on_its_line() {
+    let wire = |address| {
+        let options = OsdpOptions { address, key: Some(OsdpKey::from(KEY)), ..OsdpOptions::default() };
+        OsdpWire::new(options, Box::new(move || Some([address; 8])))
+    };
+    let mut bus = OsdpBus::new(vec![wire(1), wire(2)]);
+    let mut devices = [1, 2].map(|address| FakeDevice::new(address, Some(OsdpKey::from(KEY)), 1));
+    let mut now = MonoTime::ZERO;
+    bus.connected(now);
+    let mut run = |bus: &mut OsdpBus, devices: &mut [FakeDevice], time: Duration| {
+        let until = now + time;
+        let mut events = Vec::new();
+        while now <= until {
+            let mut out = Vec::new();
+            bus.poll_send(&mut out);
+            if out.is_empty() {
+                now = bus.next_wake().unwrap().max(now + Duration::from_micros(1));
+                bus.tick(now);
+            } else {
+                let answers: Vec<Vec<u8>> = devices.iter_mut().map(|device| device.receive(&out)).collect();
+                assert!(answers.iter().filter(|answer| !answer.is_empty()).count() <= 1, "one speaks at a time");
+                now = now + Duration::from_millis(1);
+                bus.receive(&answers.concat(), now);
+            }
+            events.extend(std::iter::from_fn(|| bus.poll_event()));
+        }
+        events
+    };
+    assert_eq!(run(&mut bus, &mut devices, SECOND), []);
+    devices[0].trouble(Trouble::Silent);
+    let tampered = |is_so| WireEvent::Event(ReaderEvent::Input { channel: 0, sense: DoorSense::Tampered(is_so) });
+    assert_eq!(run(&mut bus, &mut devices, 2 * SECOND), [tampered(true)], "told once, and the line is not lost");
+    devices[1].card(0, 32, &[4, 0xA1, 0xB2, 0xC3]);
+    let card = Presented { channel: 1, key: Key::Card("04A1B2C3".into()) };
+    assert_eq!(run(&mut bus, &mut devices, SECOND), [WireEvent::Event(card.into())]);
+    devices[0].trouble(Trouble::None);
+    assert_eq!(run(&mut bus, &mut devices, LEFT_OUT + SECOND), [tampered(false)]);
+    for device in &mut devices {
+        device.trouble(Trouble::Silent);
+    }
+    let events = run(&mut bus, &mut devices, 3 * SECOND);
+    assert!(events.contains(&WireEvent::Lost("it does not answer")), "{events:?}");
 }

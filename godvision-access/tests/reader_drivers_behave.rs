@@ -9,7 +9,7 @@ use godvision_access::reader::indication::Profile;
 use godvision_access::reader::lines::{KeysWire, LineWire, key_records};
 use godvision_access::reader::link::Link;
 use godvision_access::reader::osdp::fake::FakeDevice;
-use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire};
+use godvision_access::reader::osdp::{OsdpBus, OsdpKey, OsdpOptions, OsdpWire};
 use godvision_access::reader::stream::StreamReader;
 use godvision_access::reader::wedge::{Digits, key_code};
 use godvision_access::reader::wiegand::{self, Formats};
@@ -212,6 +212,75 @@ impl ReaderBench for OsdpBench {
 
 godvision_core::reader_conformance!(osdp_in_clear, OsdpBench::start(None));
 godvision_core::reader_conformance!(osdp_secure, OsdpBench::start(Some(KEY)));
+
+/// Two OSDP readers on one line, each with a key of the same site.
+struct LineBench {
+    port: FakePort<Vec<FakeDevice>>,
+    reader: StreamReader,
+    presented: u32,
+}
+
+impl LineBench {
+    async fn start() -> Self {
+        let mut random = 0_u64;
+        let mut wire = |address| {
+            random += 1 << 32;
+            let mut count = random;
+            let options = OsdpOptions { address, key: Some(OsdpKey::from(KEY)), ..OsdpOptions::default() };
+            let random = move || {
+                count += 1;
+                Some(count.to_be_bytes())
+            };
+            OsdpWire::new(options, Box::new(random))
+        };
+        let bus = OsdpBus::new(vec![wire(4), wire(9)]);
+        let devices = [4, 9].map(|address| FakeDevice::new(address, Some(OsdpKey::from(KEY)), 1));
+        let (port, reader) = connected(devices.into(), bus).await;
+        Self { port, reader, presented: 0 }
+    }
+}
+
+impl ReaderBench for LineBench {
+    fn reader(&mut self) -> &mut dyn Reader {
+        &mut self.reader
+    }
+
+    fn present(&mut self, channel: u8) -> Key {
+        self.presented += 1;
+        let card = format!("04A1B2{:08X}", self.presented);
+        self.port.peer()[usize::from(channel)].formatted(0, &card);
+        Key::Card(card.into())
+    }
+
+    fn present_half(&mut self, _: u8) {
+        self.port.send(&[0xFF, 0x53, 0x84, 0x20, 0x00, 0x05, 0x50, 0, 1]);
+    }
+
+    fn present_elsewhere(&mut self) -> bool {
+        self.port.peer()[1].card(1, 32, &[4, 1, 2, 3]);
+        true
+    }
+
+    fn move_input(&mut self, channel: u8, sense: DoorSense) -> bool {
+        let DoorSense::Tampered(is_open) = sense else { return false };
+        self.port.peer()[usize::from(channel)].lid(is_open);
+        true
+    }
+
+    fn send_garbage(&mut self) {
+        self.port.send(b"\x00\x01 no packet");
+    }
+
+    fn set_link(&mut self, is_up: bool) {
+        self.port.set_link(is_up);
+    }
+
+    fn shown(&self, channel: u8) -> Option<Indication> {
+        self.port.peer()[usize::from(channel)].shown(0)
+    }
+}
+
+godvision_core::reader_conformance!(osdp_devices_on_one_line, LineBench::start());
 
 /// Readers that write or type a number.
 struct NumberBench {

@@ -40,6 +40,14 @@ impl Peer for super::osdp::fake::FakeDevice {
     }
 }
 
+/// Devices that share a line.
+#[cfg(feature = "osdp")]
+impl Peer for Vec<super::osdp::fake::FakeDevice> {
+    fn receive(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.iter_mut().flat_map(|device| device.receive(bytes)).collect()
+    }
+}
+
 struct Shared<P> {
     peer: Mutex<P>,
     /// Bytes for the driver; they wait for a connection, as in a serial device server.

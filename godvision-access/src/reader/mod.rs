@@ -6,6 +6,7 @@
 //! | [`wiegand`], [`keypad`], [`wedge`] | bits, keys and typed numbers into cards and PINs |
 //! | [`wire`] | what a protocol is: bytes and `now` in, bytes and events out |
 //! | [`bridge`] | keypads and Wiegand readers behind a microcontroller: lines of text |
+//! | `bits` | Wiegand wires that end at this computer |
 //! | [`lines`] | card readers that write or type a number |
 //! | `osdp` | OSDP v2 with the secure channel |
 //! | `stream`, `link` | the async shell: any protocol on TCP, a serial port or an input device |
@@ -31,6 +32,8 @@
 //! **Never:** a decision, registration by side effect.
 
 pub mod address;
+#[cfg(feature = "readers")]
+pub mod bits;
 pub mod bridge;
 #[cfg(feature = "component")]
 pub mod component;

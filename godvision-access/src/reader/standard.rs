@@ -175,28 +175,28 @@ impl ReaderRegistry {
 
     #[cfg(feature = "osdp")]
     fn with_osdp(self, scheme: &'static str, place: Place, clock: &Arc<dyn Clock>) -> Self {
-        use super::osdp::{OsdpKey, OsdpOptions, OsdpWire};
+        use super::osdp::{OsdpBus, OsdpKey, OsdpOptions, OsdpWire};
         let clock = Arc::clone(clock);
         let input = |name, about| FieldSpec::optional(name, FieldKind::Integer { min: 0, max: 31 }, None, about);
         let fields = [
             KEY,
             FieldSpec::optional(
                 "address",
-                FieldKind::Integer { min: 0, max: 126 },
+                FieldKind::Text,
                 Some("0"),
-                "its address on the line",
+                "its address on the line, 0 to 126; of several devices with commas between them",
             ),
             FieldSpec::optional(
                 "readers",
                 FieldKind::Integer { min: 1, max: 8 },
                 Some("1"),
-                "its readers, each a channel",
+                "readers of each device, each a channel",
             ),
             input("contact", "which of its inputs is the contact in the frame"),
             input("exit", "which of its inputs is the button to get out"),
             digits_field(),
         ];
-        let about = "an OSDP v2 reader: lamp, sounder, inputs, with a key encrypted and proven";
+        let about = "OSDP v2 readers: lamp, sounder, inputs, with a key encrypted and proven";
         self.with(spec(scheme, about, place, &fields), move |address| {
             let input = |name, detail| match address.value(name) {
                 None => Ok(None),
@@ -204,7 +204,7 @@ impl ReaderRegistry {
             };
             let bad_key = Error::BadReaderUrl { detail: "the key of an OSDP reader is 32 hexadecimal digits" };
             let options = OsdpOptions {
-                address: address.number("address", 0..=126, 0, "address= is a number from 0 to 126")?,
+                address: 0,
                 key: match &address.password {
                     Some(key) => Some(OsdpKey::from_hex(key).ok_or(bad_key)?),
                     None => None,
@@ -218,7 +218,12 @@ impl ReaderRegistry {
                 let mut bytes = [0; 8];
                 getrandom::fill(&mut bytes).ok().map(|()| bytes)
             };
-            opened(OsdpWire::new(options, Box::new(random)), place.link(address)?, &clock)
+            let wire = |address| OsdpWire::new(OsdpOptions { address, ..options.clone() }, Box::new(random));
+            let link = place.link(address)?;
+            match *osdp_addresses(address.value("address").unwrap_or("0"))?.as_slice() {
+                [one] => opened(wire(one), link, &clock),
+                ref many => opened(OsdpBus::new(many.iter().map(|one| wire(*one)).collect()), link, &clock),
+            }
         })
     }
 
@@ -242,6 +247,19 @@ impl ReaderRegistry {
             Ok(Box::new(soft.reader(&address.host)?))
         })
     }
+}
+
+/// Addresses with commas between them, each once.
+#[cfg(feature = "osdp")]
+fn osdp_addresses(text: &str) -> Result<Vec<u8>, Error> {
+    use super::osdp::{DEVICES_MAX, frame::ADDRESS_MAX};
+    let detail = "address= is a number from 0 to 126, or up to 16 of them with commas between them";
+    let mut addresses = Vec::new();
+    for word in text.split(',') {
+        let address = word.parse().ok().filter(|address| *address <= ADDRESS_MAX && !addresses.contains(address));
+        addresses.push(address.ok_or(Error::BadReaderUrl { detail })?);
+    }
+    if addresses.len() > DEVICES_MAX { Err(Error::BadReaderUrl { detail }) } else { Ok(addresses) }
 }
 
 /// What differs between the two bridges.
@@ -315,6 +333,8 @@ mod tests {
             opened("osdp+tcp://:000102030405060708090A0B0C0D0E0F@10.0.0.7/?address=5&contact=0"),
             Ok(("osdp", 1))
         );
+        #[cfg(feature = "osdp")]
+        assert_eq!(opened("osdp+tcp://10.0.0.7/?address=1,2,3&readers=2"), Ok(("osdp", 6)));
         #[cfg(feature = "serial")]
         assert_eq!(opened("keypad:///dev/ttyUSB0?baud=115200"), Ok(("keypad", 8)));
         assert!(opened("gopher://x").unwrap_err().starts_with("there is no reader driver \"gopher\"; known are: "));
@@ -335,6 +355,8 @@ mod tests {
             "osdp+tcp://:hunter2@x",
             #[cfg(feature = "osdp")]
             "osdp+tcp://x?address=hunter2",
+            #[cfg(feature = "osdp")]
+            "osdp+tcp://x?address=1,1",
             #[cfg(feature = "osdp")]
             "osdp+tcp://x?contact=hunter2",
             #[cfg(feature = "serial")]

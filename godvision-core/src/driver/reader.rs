@@ -28,7 +28,8 @@ pub enum ReaderError {
         /// What the system said.
         detail: String,
     },
-    /// Bytes that are no message of its protocol; they were skipped.
+    /// Bytes that are no message of its protocol, or one of a channel that it does not have; they were skipped. Told so
+    /// that it is counted.
     #[error("reader {address} sent nonsense: {detail}")]
     BadInput {
         /// Device path or host and port.

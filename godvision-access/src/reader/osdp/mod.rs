@@ -7,15 +7,16 @@
 //! With a key, nothing is believed outside the secure channel: a device that does not take the key is lost, never read in
 //! clear. Without one, cards and PINs pass in clear, and anybody on the two wires can add some.
 //!
-//! **Never:** the default key, setting a key or an address (the vendor's tool does), several devices on one line, file
-//! transfer, biometry, text.
+//! **Never:** the default key, setting a key or an address (the vendor's tool does), file transfer, biometry, text.
 
+mod bus;
 #[cfg(feature = "testkit")]
 pub mod fake;
 pub mod frame;
 mod panel;
 mod secure;
 
+pub use bus::{DEVICES_MAX, LEFT_OUT, OsdpBus};
 pub use panel::{OsdpKey, OsdpOptions, OsdpWire, POLL_EVERY, READERS_MAX, REPLY_TIMEOUT, RETRIES_MAX, Random};
 
 /// Commands of a panel.

@@ -29,8 +29,9 @@ use super::{command, reply};
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
 /// How often the same command is sent again before the device is lost.
 pub const RETRIES_MAX: u32 = 3;
-/// How often a device is asked what is new.
-pub const POLL_EVERY: Duration = Duration::from_millis(100);
+/// How often a device is asked what is new: half of it is what a card waits on average. At 9600 baud a protected poll and
+/// its answer take 30 ms.
+pub const POLL_EVERY: Duration = Duration::from_millis(50);
 /// A device that is busy is asked again after this time, as often as it says so within [`BUSY_MAX`].
 const BUSY_WAIT: Duration = Duration::from_millis(200);
 /// A device that is busy for longer is lost.
@@ -124,7 +125,7 @@ struct Sent {
     until: MonoTime,
     tries: u32,
     busy: u32,
-    /// Which indication it shows, and how many of its commands are still to be confirmed then.
+    /// Whether it shows an indication.
     shows: bool,
 }
 
@@ -149,6 +150,8 @@ pub struct OsdpWire {
     deframer: Deframer,
     events: Events,
     out: Vec<u8>,
+    /// Others are on the line: it speaks only when it is given a turn.
+    waits_for_turn: bool,
     /// What the device said last: contact, exit, lid.
     contact: Option<bool>,
     exit: bool,
@@ -174,15 +177,44 @@ impl OsdpWire {
             deframer: Deframer::default(),
             events: Events::default(),
             out: Vec::new(),
+            waits_for_turn: false,
             contact: None,
             exit: false,
             lid: false,
         }
     }
 
-    /// Whether cards are believed now; and whether they come encrypted.
+    /// Whether there is a secure session.
     pub fn is_secure(&self) -> bool {
         matches!(self.stage, Stage::Online(Some(_)))
+    }
+
+    /// Whether the device answers polls: what it says is believed.
+    pub fn is_online(&self) -> bool {
+        matches!(self.stage, Stage::Online(_))
+    }
+
+    /// The same on a line with others.
+    pub(super) fn on_a_bus(mut self) -> Self {
+        self.waits_for_turn = true;
+        self
+    }
+
+    /// Whether a command of it is on the line.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Sends one command, if there is one to send.
+    pub(super) fn take_turn(&mut self, now: MonoTime) {
+        self.send_next(now);
+    }
+
+    /// Sends the next command unless others are on the line.
+    fn go_on(&mut self, now: MonoTime) {
+        if !self.waits_for_turn {
+            self.send_next(now);
+        }
     }
 
     /// Sends the next command if none is on its way.
@@ -513,7 +545,7 @@ impl Wire for OsdpWire {
 
     fn connected(&mut self, now: MonoTime) {
         self.restart(now);
-        self.send_next(now);
+        self.go_on(now);
     }
 
     fn receive(&mut self, bytes: &[u8], now: MonoTime) {
@@ -524,7 +556,7 @@ impl Wire for OsdpWire {
                 Found::Nonsense => self.events.nonsense("bytes that are no packet"),
             }
         }
-        self.send_next(now);
+        self.go_on(now);
     }
 
     fn tick(&mut self, now: MonoTime) {
@@ -543,7 +575,7 @@ impl Wire for OsdpWire {
             self.deframer.clear();
             self.out.extend_from_slice(&sent.bytes);
         }
-        self.send_next(now);
+        self.go_on(now);
     }
 
     fn next_wake(&self) -> Option<MonoTime> {
@@ -569,7 +601,7 @@ impl Wire for OsdpWire {
         *wanted = indication;
         if matches!(self.stage, Stage::Online(_)) {
             self.queue_indication(channel);
-            self.send_next(now);
+            self.go_on(now);
         }
         Ok(())
     }
