@@ -40,7 +40,7 @@ macro_rules! replays {
         const REPLAYED: &[&str] = &[$(stringify!($name)),*];
     };
 }
-replays!(decode faces fragmenter ftp_replies motion nal plates qr_pixels qr_text rtsp_request rules site_document);
+replays!(decode faces fieldbus_frames fragmenter ftp_replies motion nal plates qr_pixels qr_text rtsp_request rules site_document);
 
 #[test]
 fn every_target_is_replayed_and_has_its_file() {
