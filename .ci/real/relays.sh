@@ -28,7 +28,7 @@ cleanup() {
 }
 trap cleanup EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" -q install 'pymodbus==3.16.1' 'aioesphomeapi'
+"$work/venv/bin/pip" -q install 'pymodbus==3.16.1' 'aioesphomeapi==46.23.0'
 python="$work/venv/bin/python"
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
