@@ -17,6 +17,7 @@
 
 mod decode;
 mod faces;
+mod fieldbus_frames;
 mod fragmenter;
 mod ftp_replies;
 mod input;
@@ -39,6 +40,7 @@ mod stored_key;
 
 pub use decode::decode;
 pub use faces::{faces, vault_seed};
+pub use fieldbus_frames::fieldbus_frames;
 pub use fragmenter::fragmenter;
 pub use ftp_replies::{ftp_replies, manifest_seed};
 pub use input::Input;
@@ -82,6 +84,7 @@ pub type Body = fn(&[u8]) -> Reached;
 pub const TARGETS: &[(&str, Body)] = &[
     ("decode", decode),
     ("faces", faces),
+    ("fieldbus_frames", fieldbus_frames),
     ("fragmenter", fragmenter),
     ("ftp_replies", ftp_replies),
     ("motion", motion),

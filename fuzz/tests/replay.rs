@@ -43,6 +43,7 @@ macro_rules! replays {
 replays!(
     decode
     faces
+    fieldbus_frames
     fragmenter
     ftp_replies
     motion

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use board_bench::{BoardBench, TIMEOUT, board};
 use godvision_access::relay::RelayRegistry;
-use godvision_access::relay::esphome::{Esphome, EsphomeOptions, PulseButtons};
+use godvision_access::relay::esphome::{ENTITIES_MAX, Esphome, EsphomeOptions, PulseButtons};
 use godvision_access::relay::fake_esphome::FakeEsphome;
 use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use godvision_core::{Secret, SystemClock};
@@ -74,6 +74,22 @@ async fn an_entity_that_is_not_there_is_named() {
         EsphomeOptions { timeout: TIMEOUT, ..EsphomeOptions::new(bench.device.address().to_string(), "gate_9") };
     let error = Esphome::new(options).set(0, Contact::On).await.unwrap_err();
     assert!(matches!(error, RelayError::Rejected { .. }) && error.to_string().contains("gate_9"), "{error}");
+}
+
+#[tokio::test]
+async fn a_device_with_entities_without_end_is_cut_off() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let relay = Esphome::new(EsphomeOptions { timeout: TIMEOUT * 8, ..EsphomeOptions::new(address, "gate_1") });
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let entity = [0, 8, 17, 0x15, 1, 0, 0, 0, 0x1A, 1, b'x'];
+        let _ = stream.write_all(&entity.repeat(ENTITIES_MAX + 1)).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    };
+    let error = tokio::join!(relay.status(0), server).0.unwrap_err();
+    assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_board::Spoil;
 use godvision_access::relay::fake_modbus::{FakeModbus, Wire};
 use godvision_access::relay::modbus::{Board, Modbus, ModbusOptions, Place};
+use godvision_core::SystemClock;
 use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -69,6 +71,31 @@ async fn exceptions_say_whether_to_try_again() {
         let (result, ()) = tokio::join!(relay.pulse(0, Duration::from_secs(1)), device);
         let error = result.unwrap_err();
         assert_eq!((error.is_temporary(), error.is_ambiguous()), (is_temporary, is_ambiguous), "{code}: {error}");
+    }
+}
+
+#[test]
+fn addresses() {
+    let registry = RelayRegistry::standard(SystemClock::shared());
+    let capabilities = |url: &str| registry.open(&url.into()).map(|relay| relay.capabilities().clone());
+    let board = capabilities("modbus+tcp://10.0.0.5:502/?unit=1&channels=8&inputs=4&board=waveshare").unwrap();
+    assert_eq!((board.driver, board.channels, board.inputs), ("modbus-waveshare", 8, 4));
+    assert_eq!(capabilities("modbus+rtu:///dev/ttyUSB0?baud=9600&unit=247").unwrap().pulse, PulseTiming::Host);
+    assert_eq!(capabilities("modbus+tcp://10.0.0.5/?unit=255").unwrap().driver, "modbus");
+    for url in [
+        "modbus+tcp:///?unit=1",
+        "modbus+tcp://h/?unit=248",
+        "modbus+rtutcp://h/?unit=0",
+        "modbus+rtu://h/dev/ttyUSB0",
+        "modbus+rtu:///dev/ttyUSB0?baud=50",
+        "modbus+tcp://h/?board=best",
+        "modbus+tcp://h/?inputs=65",
+        "modbus+tcp://h/?first_coil=65536",
+        "modbus+tcp://h/?speed=1",
+        "modbus+tcp://user:hunter2@h/",
+    ] {
+        let error = registry.open(&url.into()).err().expect(url);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
 }
 

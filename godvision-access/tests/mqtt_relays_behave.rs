@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_board::Spoil;
 use godvision_access::relay::fake_mqtt::{Device, FakeMqtt};
 use godvision_access::relay::mqtt::dialect::{Dialect, PlainTopics};
-use godvision_access::relay::mqtt::{Mqtt, MqttOptions};
-use godvision_core::Secret;
+use godvision_access::relay::mqtt::{Mqtt, MqttOptions, PACKET_BYTES_MAX, WAITING_MAX};
 use godvision_core::driver::relay::{Contact, Relay, RelayError};
+use godvision_core::{Secret, SystemClock};
 
 const PASSWORD: &str = "correct horse";
 
@@ -120,4 +121,64 @@ async fn a_broker_that_is_none_is_said_plainly() {
     let error = relay.status(0).await.unwrap_err();
     assert!(matches!(error, RelayError::BadReply { .. }), "{error:?}");
     server.await.unwrap();
+}
+
+/// Says `bytes` to whoever connects, and what a driver makes of it.
+async fn told_by_a_broker(bytes: Vec<u8>) -> Result<Contact, RelayError> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let relay = Mqtt::new(MqttOptions { timeout: TIMEOUT, ..MqttOptions::new(address, dialect(Device::Tasmota)) });
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    };
+    tokio::join!(relay.status(0), server).0
+}
+
+fn message(payload: &[u8]) -> Vec<u8> {
+    let topic = b"stat/gate/RESULT";
+    let mut bytes = vec![0x30, (2 + topic.len() + payload.len()) as u8, 0, topic.len() as u8];
+    bytes.extend([topic, payload].concat());
+    bytes
+}
+
+#[tokio::test]
+async fn a_broker_that_says_too_much_is_not_listened_to() {
+    const WELCOME: [u8; 4] = [0x20, 2, 0, 0];
+    const SUBSCRIBED: [u8; 5] = [0x90, 3, 0, 1, 0];
+    let other = message(br#"{"POWER2":"ON"}"#);
+    let about = message(br#"{"POWER1":"ON"}"#);
+    for (before, expected) in [(WAITING_MAX - 1, true), (WAITING_MAX, false)] {
+        let bytes = [WELCOME.to_vec(), other.repeat(before), about.clone(), SUBSCRIBED.to_vec()].concat();
+        let told = told_by_a_broker(bytes).await;
+        assert_eq!(told == Ok(Contact::On), expected, "{before} messages before the subscription: {told:?}");
+    }
+    let too_long = [WELCOME.to_vec(), vec![0x30, 0x81, 0x80, 0x04], vec![0; PACKET_BYTES_MAX]].concat();
+    assert!(matches!(told_by_a_broker(too_long).await, Err(RelayError::BadReply { .. })));
+}
+
+#[test]
+fn addresses() {
+    let registry = RelayRegistry::standard(SystemClock::shared());
+    let capabilities = |url: &str| registry.open(&url.into()).map(|relay| relay.capabilities().clone());
+    let tasmota = capabilities("tasmota+mqtt://door:hunter2@broker/yard/gate?channels=4").unwrap();
+    assert_eq!((tasmota.driver, tasmota.channels), ("tasmota-mqtt", 4));
+    assert_eq!(capabilities("zigbee2mqtt://broker/gate?states=state_left,state_right").unwrap().channels, 2);
+    let plain = "mqtt://door:hunter2@broker:1884/?command=a/%7Bn%7D&state=b/%7Bn%7D&get=c&field=relay&on=1&off=0";
+    assert_eq!(capabilities(plain).unwrap().driver, "mqtt");
+    for url in [
+        "mqtt://broker/?command=a",
+        "mqtt://broker/?command=a&state=b%23",
+        "mqtt://broker/?command=a&state=b&on=X&off=X",
+        "mqtt://broker/?command=a&state=b&qos=2",
+        "mqtt://:hunter2@broker/?command=a&state=b",
+        "tasmota+mqtt://broker/",
+        "zigbee2mqtt://broker/gate?states=,",
+        "zigbee2mqtt:///gate",
+    ] {
+        let error = registry.open(&url.into()).err().expect(url);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_onvif::{FakeOnvif, Proof};
 use godvision_access::relay::onvif::{Mode, Onvif, OnvifOptions};
-use godvision_core::driver::relay::{Contact, Relay, RelayError};
-use godvision_core::{ManualClock, Secret};
+use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
+use godvision_core::{ManualClock, Secret, SystemClock};
 
 const PASSWORD: &str = "correct horse";
 
@@ -86,5 +87,27 @@ async fn an_output_that_the_device_does_not_have_is_rejected() {
     let results = [relay.pulse(0, Duration::from_secs(1)).await, relay.status(0).await.map(|_| ())];
     for error in results.map(Result::unwrap_err) {
         assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn addresses() {
+    let registry = RelayRegistry::standard(SystemClock::shared());
+    let capabilities = |url: &str| registry.open(&url.into()).map(|relay| relay.capabilities().clone());
+    let timed = capabilities("onvif://admin:hunter2@10.0.0.6/?output=AlarmOut_0,AlarmOut_1&input=AlarmIn_0").unwrap();
+    assert_eq!((timed.channels, timed.inputs), (2, 1));
+    assert!(matches!(timed.pulse, PulseTiming::Device { .. }));
+    let held = capabilities("onvif://10.0.0.6:8080/onvif/device?output=1&mode=bistable&idle=closed").unwrap();
+    assert_eq!(held.pulse, PulseTiming::Host);
+    for url in [
+        "onvif://10.0.0.6/",
+        "onvif:///?output=1",
+        "onvif://:hunter2@10.0.0.6/?output=1",
+        "onvif://10.0.0.6/?output=1&mode=astable",
+        "onvif://10.0.0.6/?output=1&idle=ajar",
+        "onvif://10.0.0.6/?output=1&timeout_ms=1",
+    ] {
+        let error = registry.open(&url.into()).err().expect(url);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
 }

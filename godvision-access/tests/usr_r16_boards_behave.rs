@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use board_bench::{BoardBench, TIMEOUT, board};
+use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_usr_r16::FakeUsrR16;
 use godvision_access::relay::usr_r16::{UsrR16, UsrR16Options};
-use godvision_core::Secret;
 use godvision_core::driver::relay::{Contact, Relay, RelayError};
+use godvision_core::{Secret, SystemClock};
 
 const PASSWORD: &str = "correct horse";
 
@@ -67,4 +68,14 @@ async fn a_contact_that_does_not_follow_is_rejected() {
         assert!(matches!(error, RelayError::Rejected { .. }), "{error:?}");
     }
     assert_eq!(bench.board.moves(), 0);
+}
+
+#[test]
+fn addresses() {
+    let registry = RelayRegistry::standard(SystemClock::shared());
+    assert_eq!(registry.open(&"usr-r16://:secret@10.0.0.7/".into()).unwrap().capabilities().channels, 16);
+    for url in ["usr-r16:///", "usr-r16://admin:hunter2@10.0.0.7/", "usr-r16://10.0.0.7/?channels=8"] {
+        let error = registry.open(&url.into()).err().expect(url);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
 }

@@ -64,9 +64,8 @@ async fn serve(board: Arc<FakeBoard>, password: Arc<Secret>, mut stream: TcpStre
                 if board.spoiled() != Spoil::Refuse {
                     board.switch(channel, is_on, None)?;
                 }
-                // A board that will not tells the other state.
-                let told = if board.spoiled() == Spoil::Refuse { !is_on } else { board.read(channel)? };
-                frame(command | 0x80, &[*number, u8::from(told)])
+                // It has no word for no: it tells the state that it left.
+                frame(command | 0x80, &[*number, u8::from(board.read(channel)?)])
             }
             [_, 0x0A] => {
                 let bit = |channel| board.read(channel).map_or(0, u16::from) << channel;

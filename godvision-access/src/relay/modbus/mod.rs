@@ -6,8 +6,8 @@
 //! opens it by the board's own timer. A standard board has no timer: its pulse is the caller's to end.
 //!
 //! Not verified on a device: that a second flash starts the time anew, that switching during a flash cancels it, and
-//! that a coil is energised at FF00 on boards with another polarity. Waveshare boards with Ethernet speak RTU over TCP
-//! unless they were set to Modbus TCP: `modbus+rtutcp://` and `modbus+tcp://`.
+//! that a coil is energised at FF00 on boards with another polarity. A Waveshare board with Ethernet passes RTU on
+//! (`modbus+rtutcp://`) unless Modbus TCP was chosen in its settings (`modbus+tcp://`): one of the two answers.
 //!
 //! Commands to one board follow one another: an RS-485 line carries one at a time, and gateways mix them up. Over TCP
 //! each has a connection of its own. On a serial line, RTU replies carry no number: after a command without an answer

@@ -64,6 +64,8 @@ pub struct Mqtt {
     options: MqttOptions,
     capabilities: Capabilities,
     peer: Peer,
+    /// Held while a contact is moved: the steps of two commands in between one another could leave a timer cleared.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Mqtt {
@@ -76,7 +78,7 @@ impl Mqtt {
             inputs: 0,
         };
         let peer = Peer { address: options.broker.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer }
+        Self { options, capabilities, peer, turn: tokio::sync::Mutex::default() }
     }
 
     /// From one of
@@ -217,6 +219,7 @@ impl Relay for Mqtt {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
+            let _turn = self.turn.lock().await;
             self.take(channel, self.options.dialect.pulse_steps(channel, duration)).await.map(|_| ())
         })
     }
@@ -224,6 +227,7 @@ impl Relay for Mqtt {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
+            let _turn = self.turn.lock().await;
             self.take(channel, self.options.dialect.set_steps(channel, contact)).await.map(|_| ())
         })
     }

@@ -106,6 +106,8 @@ pub struct Onvif {
     peer: Peer,
     clock: Arc<dyn Clock>,
     session: Mutex<Session>,
+    /// Held while an output is moved: the settings of one command must not meet the state of another.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What was learnt about the device.
@@ -129,7 +131,7 @@ impl Onvif {
             inputs: count(&options.inputs),
         };
         let peer = Peer { address: options.address.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, clock, session: Mutex::default() }
+        Self { options, capabilities, peer, clock, session: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// From `onvif://[user:password@]host[:80][/onvif/device_service]?output=TOKEN[,TOKEN][&input=TOKEN,...`
@@ -194,6 +196,7 @@ impl Onvif {
         let Some(token) = self.options.outputs.get(usize::from(channel)) else {
             return checked_channel(&self.capabilities, channel);
         };
+        let _turn = self.turn.lock().await;
         self.command(async |mut talk: Talk<'_>| {
             // The settings are confirmed before the output moves: a link lost between the two leaves nothing on.
             if let Some(settings) = settings {
