@@ -41,7 +41,7 @@ fn site() -> AccessControl {
     }
     AccessControl {
         directory,
-        passes: PassVerifier::default(),
+        passes: PassVerifier::new("home".parse().unwrap()),
         rules: RuleSet::parse(RULES).unwrap().compile().unwrap(),
     }
 }
