@@ -6,6 +6,7 @@
 //!
 //! **Never:** clips (the spool and the archive own those), plain passwords or tokens, a second database.
 
+mod chain;
 mod faces;
 mod journal;
 mod plates;
@@ -24,6 +25,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 
+pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
 pub use plates::{
@@ -51,6 +53,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "store", include_str!("../../migrations/0001_store.sql")),
     (2, "sightings", include_str!("../../migrations/0002_sightings.sql")),
     (3, "plates", include_str!("../../migrations/0003_plates.sql")),
+    (4, "chain", include_str!("../../migrations/0004_chain.sql")),
 ];
 
 /// Why the store did not do what it was asked.
@@ -235,6 +238,10 @@ impl Store {
             .await
             .doing("opening it")?;
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
+        let sealed = chain::seal(&pool).await?;
+        if sealed > 0 {
+            tracing::info!(sealed, "entries of an earlier version were sealed");
+        }
         let writer = options.connect().await.doing("opening it to write the journal")?;
         let seen = options.connect().await.doing("opening it to write sightings")?;
         let (settings, secrets) = (Settings::new(pool.clone()), Secrets::new(pool.clone(), &key));

@@ -440,6 +440,7 @@ struct JournalPage {
     newest: String,
     older: Option<String>,
     export: String,
+    head: String,
 }
 
 /// `GET /journal`
@@ -482,6 +483,7 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
         newest: page("/journal", ""),
         older,
         export: page("/journal.csv", ""),
+        head: journal.head().await?.to_string(),
         rows,
         service,
         from,

@@ -98,5 +98,6 @@ pub fn routes() -> Vec<Route> {
         line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),
         line(Method::GET, "/api/v1/journal", VIEWER, get(api::journal::list)),
         line(Method::GET, "/api/v1/journal/services", VIEWER, get(api::journal::services)),
+        line(Method::GET, "/api/v1/journal/head", VIEWER, get(api::journal::head)),
     ]
 }
