@@ -54,8 +54,8 @@ pub enum Command {
     Check(Check),
     /// Make a QR pass that this site's doors believe, and show it in the terminal.
     ///
-    /// The pass only says whose it is: the person must stand in DIR/persons.toml, and a rule in DIR/rules.toml must
-    /// permit them at the door.
+    /// The pass only says whose it is: the person must be known (the page People, or DIR/persons.toml), and a rule in
+    /// DIR/rules.toml must permit them at the door.
     Pass(Pass),
     /// Verify that the journal is what was written: every entry continues the one before it.
     ///

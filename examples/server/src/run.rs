@@ -49,7 +49,7 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         Ok(document) => document,
         Err(errors) => return Ok(refuse(&path, &errors.0)),
     };
-    let passes = PassVerifier::default().with(persons::pass_key(&store).await?.public());
+    let passes = PassVerifier::default().with(persons::pass_key(store.secrets()).await?.public());
     let parts = Parts::open(&options.data, options.models.as_deref(), store, passes).await?;
     let wiring = match Wiring::start(parts, &document).await {
         Ok(wiring) => wiring,
@@ -59,9 +59,11 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         },
     };
     let watching = tokio::spawn(watch_site(path, text, wiring.clone()));
+    let ruling = tokio::spawn(watch_rules(wiring.store().clone()));
     let keeping = tokio::spawn(keep_journal(wiring.store().clone(), options.journal_days));
     let served = serve_until_stopped(wiring, options.listen, WebOptions { is_behind_tls: options.behind_tls }).await;
     watching.abort();
+    ruling.abort();
     keeping.abort();
     served.map(|()| ExitCode::SUCCESS)
 }
@@ -83,6 +85,16 @@ async fn watch_site(path: PathBuf, mut known: String, wiring: Wiring) {
                 known = text;
             }
             Err(error) => tracing::warn!(site = %path.display(), %error, "the site document cannot be read"),
+        }
+    }
+}
+
+/// Puts the rule document in force anew whenever its text changes.
+async fn watch_rules(store: Store) {
+    loop {
+        tokio::time::sleep(SITE_EVERY).await;
+        if let Err(error) = store.access().look_at_file().await {
+            tracing::warn!(%error, "the changed rules are not in force");
         }
     }
 }
@@ -268,7 +280,7 @@ pub fn check(options: &Check) -> ExitCode {
 pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
     let clock = SystemClock;
     let store = Store::open(&options.data, variable(SECRETS_KEY_VARIABLE).as_ref(), SystemClock::shared()).await?;
-    let key = persons::pass_key(&store).await?;
+    let key = persons::pass_key(store.secrets()).await?;
     let midnight = |date: jiff::civil::Date| -> anyhow::Result<WallTime> {
         Ok(WallTime::from_unix_seconds(date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_second()))
     };

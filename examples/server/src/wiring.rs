@@ -43,9 +43,8 @@ use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
-use crate::persons;
 use crate::sightings::SightingsUnit;
-use crate::site::{self, ARCHIVE_SECRET, Draft, PERSONS_FILE, RULES_FILE, SITE_FILE};
+use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
@@ -73,11 +72,11 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(access: AccessControl, spool: Arc<Spool>, clock: Arc<dyn Clock>) -> Self {
+    fn new(access: SharedAccess, spool: Arc<Spool>, clock: Arc<dyn Clock>) -> Self {
         Self {
             live: LiveHub::new(LiveLimits::default(), Arc::clone(&clock)),
             board: Board::default(),
-            access: SharedAccess::new(access),
+            access,
             switches: RecordSwitches::default(),
             spool,
             clock,
@@ -119,7 +118,7 @@ pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> 
     let rules = RuleSet::default().compile()?;
     let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::default(), rules };
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
-    let shared = Shared::new(access, spool, SystemClock::shared());
+    let shared = Shared::new(SharedAccess::new(access), spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
     let nobody = FaceMemory::new(Gallery::new("nobody", 128)?)?;
     let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive, nobody);
@@ -171,42 +170,13 @@ impl Parts {
     /// # Errors
     /// If a file in it cannot be read or is refused.
     pub async fn open(data: &Path, models: Option<&Path>, store: Store, passes: PassVerifier) -> anyhow::Result<Self> {
-        let access = read_access(data, &store, passes).await?;
+        store.access().load(passes).await?;
         let (spool, recovered) = Spool::open(data.join(SPOOL_FOLDER), SpoolOptions::default())?;
-        let shared = Shared::new(access, Arc::new(spool), SystemClock::shared());
+        let shared = Shared::new(store.access().shared().clone(), Arc::new(spool), SystemClock::shared());
         // The site document names the folder to components, which may be started from anywhere.
         let models = std::path::absolute(models.map_or_else(|| data.join(MODELS_FOLDER), Path::to_owned))?;
         Ok(Self { store, data: data.to_owned(), models, shared, recovered })
     }
-}
-
-/// Persons and rules of the site in `data`. Without a persons document nobody is known; without rules, the default ones
-/// are written.
-async fn read_access(data: &Path, store: &Store, passes: PassVerifier) -> anyhow::Result<AccessControl> {
-    let read = |name: &str| {
-        let path = data.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(anyhow!(error).context(format!("cannot read {}", path.display()))),
-        }
-    };
-    let rules = match read(RULES_FILE)? {
-        Some(text) => text,
-        None => {
-            let path = data.join(RULES_FILE);
-            std::fs::write(&path, persons::DEFAULT_RULES)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            persons::DEFAULT_RULES.to_owned()
-        }
-    };
-    let rules = RuleSet::parse(&rules).and_then(|rules| rules.compile());
-    let rules = rules.with_context(|| format!("{RULES_FILE} is refused"))?;
-    let mut directory = Directory::new(persons::salt(store).await?);
-    if let Some(text) = read(PERSONS_FILE)? {
-        persons::read(&text, &mut directory).with_context(|| format!("{PERSONS_FILE} is refused"))?;
-    }
-    Ok(AccessControl { directory, passes, rules })
 }
 
 /// A running site. Clones are handles to the same one.

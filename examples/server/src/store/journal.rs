@@ -255,32 +255,44 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Writes the batch and returns the id of its first entry; the others follow one by one, because the write lock is held
-/// from the look at the last id on.
+/// Writes the batch and returns the id of its first entry; the others follow one by one.
 async fn commit(
     connection: &mut SqliteConnection,
     services: &mut HashMap<String, i64>,
     batch: &[Job],
 ) -> Result<u64, sqlx::Error> {
+    let entries: Vec<&Entry> = batch.iter().map(|job| &job.entry).collect();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for job in batch {
-        let name = job.entry.service.as_str();
+    let first = append_within(&mut transaction, services, &entries).await?;
+    transaction.commit().await?;
+    Ok(first)
+}
+
+/// Adds `entries` in a transaction that holds the write lock, and returns the id of the first: what else the transaction
+/// does is journalled with it or not done. Ids follow one another because the lock is held from the look at the last one on.
+pub(super) async fn append_within(
+    connection: &mut SqliteConnection,
+    services: &mut HashMap<String, i64>,
+    entries: &[&Entry],
+) -> Result<u64, sqlx::Error> {
+    for entry in entries {
+        let name = entry.service.as_str();
         if !services.contains_key(name) {
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO service (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
             )
             .bind(name)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await?;
             services.insert(name.to_owned(), id);
         }
     }
-    let (used, mut hash) = chain::last(&mut transaction).await?;
+    let (used, mut hash) = chain::last(connection).await?;
     let first = used + 1;
     let rows: Vec<Row> = (first..)
-        .zip(batch)
-        .map(|(id, job)| {
-            let row = Row::new(id, &job.entry, &hash);
+        .zip(entries)
+        .map(|(id, entry)| {
+            let row = Row::new(id, entry, &hash);
             hash = row.hash;
             row
         })
@@ -297,11 +309,11 @@ async fn commit(
         values.push_bind(row.fields);
         values.push_bind(row.hash.to_vec());
     });
-    insert.build().persistent(false).execute(&mut *transaction).await?;
+    insert.build().persistent(false).execute(&mut *connection).await?;
 
     let mut hours: HashMap<i64, (i64, i64, i64)> = HashMap::new();
-    for (id, job) in (first..).zip(batch) {
-        let hour = job.entry.at.wall.as_unix_micros().div_euclid(MICROS_PER_HOUR);
+    for (id, entry) in (first..).zip(entries) {
+        let hour = entry.at.wall.as_unix_micros().div_euclid(MICROS_PER_HOUR);
         let (_, id_max, entries) = hours.entry(hour).or_insert((id, id, 0));
         *id_max = id;
         *entries += 1;
@@ -316,10 +328,9 @@ async fn commit(
         .bind(id_min)
         .bind(id_max)
         .bind(entries)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await?;
     Ok(u64::try_from(first).unwrap_or_default())
 }
 

@@ -22,7 +22,9 @@ use super::{AppState, WebError};
 use crate::store::Role;
 
 pub(super) mod faces;
+pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod rules;
 pub(super) mod sightings;
 
 /// What the frame around every page shows.

@@ -8,7 +8,9 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod rules;
 pub(super) mod sightings;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
