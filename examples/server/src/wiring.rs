@@ -557,7 +557,21 @@ impl Running {
             open_for: last.and_then(|event| event.open_for),
             detail: last.map(|event| event.detail.clone()).unwrap_or_default(),
             decisions: view.map(|view| view.decisions).unwrap_or_default(),
+            cameras: self.cameras_before(name),
         }
+    }
+
+    /// The cameras whose pictures lead to `component`, over however many others.
+    fn cameras_before(&self, component: &Name) -> Vec<Name> {
+        let document = self.document();
+        let mut before = std::collections::BTreeSet::from([component.clone()]);
+        let mut seen = 0;
+        while seen < before.len() {
+            seen = before.len();
+            let more = document.links.iter().filter(|link| before.contains(&link.to.component));
+            before.extend(more.map(|link| link.from.component.clone()).collect::<Vec<_>>());
+        }
+        self.names_of("camera").into_iter().filter(|camera| before.contains(camera)).collect()
     }
 }
 

@@ -40,6 +40,7 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/rules" => Some(r#"{"text": "version = 1\n", "base": 1}"#),
         "/api/v1/rules/check" => Some(r#"{"text": "version = 1\n"}"#),
         "/api/v1/rules/explain" => Some(r#"{"door": "house/front", "kind": "card"}"#),
+        "/api/v1/doors/{id}/open" => Some(r#"{"reason": "a parcel"}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
         _ => None,

@@ -130,7 +130,10 @@ async fn answers_fit_their_schemas() {
     let server = Server::start().await;
     let document = document();
     let token = server.token("ada").await;
-    let open = server.request(Method::POST, "/api/v1/doors/house%2Ffront/open").token(&token);
+    let open = server
+        .request(Method::POST, "/api/v1/doors/house%2Ffront/open")
+        .token(&token)
+        .json(r#"{"reason": "a parcel"}"#);
     let switch = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/archive").token(&token);
     let watch = server.request(Method::PUT, "/api/v1/cameras/yard%2Fcamera/motion").token(&token);
     let watched = server.get("/api/v1/cameras/yard%2Fcamera/motion", &token).await;
@@ -237,6 +240,7 @@ async fn answers_fit_their_schemas() {
         "/sightings",
         "/plates",
         "/doors",
+        "/doors/changes",
         "/journal",
         "/journal/services",
         "/journal/head",

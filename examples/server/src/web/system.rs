@@ -174,6 +174,8 @@ pub struct Door {
     pub detail: String,
     /// The last decisions at it, newest first.
     pub decisions: Vec<Decision>,
+    /// The cameras that see who stands there, in the order of the site document.
+    pub cameras: Vec<Name>,
 }
 
 /// How one part of the system is.

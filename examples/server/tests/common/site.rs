@@ -85,6 +85,7 @@ pub(crate) fn door(id: &str, title: &str, state: DoorState) -> Door {
         open_for: Some(Duration::from_secs(5)),
         detail: String::new(),
         decisions: Vec::new(),
+        cameras: vec![name("yard/camera")],
     }
 }
 
