@@ -3,6 +3,8 @@
 //!
 //! **Never:** a decision. If one is taken here, it belongs in a crate.
 
+mod doors;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
 use godvision_core::bus::{
-    Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target,
+    Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target, UnitSpec,
 };
 use godvision_core::driver::archive::Archive;
 use godvision_core::journal::{BoxFuture, Entry, Journal, Level};
@@ -48,7 +50,8 @@ use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError, Watching,
+    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, RelayAsk,
+    RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -192,6 +195,7 @@ struct Running {
     store: Store,
     shared: Shared,
     doors: Doors,
+    specs: BTreeMap<String, UnitSpec>,
     archive: Arc<dyn Archive>,
     started: WallTime,
     models: PathBuf,
@@ -226,12 +230,13 @@ impl Wiring {
         }
         let text = format!("the site was started with {} components", document.components.len());
         journal.append(Entry::new(now, document.site.clone(), Level::Info, "site.started", text)).await?;
+        let specs = doors::specs(&registry);
         let host = Host::new(options, registry);
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
         let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
         let running =
-            Arc::new(Running { host, document, secrets, store, shared, doors, archive, started, models, file });
+            Arc::new(Running { host, document, secrets, store, shared, doors, specs, archive, started, models, file });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -689,6 +694,22 @@ impl System for Running {
             let opened = self.doors.open(door, operator, now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
+    }
+
+    fn door_setup(&self, door: Option<&Name>) -> Result<DoorSetup, SystemError> {
+        self.setup_of(door)
+    }
+
+    fn put_door<'a>(&'a self, door: &'a Name, change: DoorChange) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.put_setup(door, change))
+    }
+
+    fn remove_door<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.remove_setup(door))
+    }
+
+    fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        Box::pin(self.ask_relay(ask))
     }
 
     fn health(&self) -> Vec<Health> {

@@ -195,6 +195,17 @@ async fn answers_fit_their_schemas() {
         let answer = server.request(method, route).token(&token).send().await;
         answers.push((path, if name == "delete" { "delete" } else { "post" }, answer));
     }
+    answers.extend([
+        ("/door-setup", "get", server.get("/api/v1/door-setup", &token).await),
+        ("/doors/{id}/setup", "get", server.get("/api/v1/doors/yard%2Fgate/setup", &token).await),
+        (
+            "/doors/{id}/setup",
+            "put",
+            ask(Method::PUT, "/api/v1/doors/shed/setup", r#"{"params": {"relay": "x"}}"#).send().await,
+        ),
+        ("/relay-status", "post", ask(Method::POST, "/api/v1/relay-status", r#"{"door": "shed"}"#).send().await),
+        ("/doors/{id}", "delete", server.request(Method::DELETE, "/api/v1/doors/shed").token(&token).send().await),
+    ]);
     common::enrolled(&server.store, "eileen").await;
     let group = common::stranger(&server.store);
     let name = server.store.faces().group_name(group);

@@ -16,6 +16,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("board.js", "text/javascript; charset=utf-8", include_str!("../../assets/board.js")),
     ("cameras.js", "text/javascript; charset=utf-8", include_str!("../../assets/cameras.js")),
     ("clips.js", "text/javascript; charset=utf-8", include_str!("../../assets/clips.js")),
+    ("door_setup.js", "text/javascript; charset=utf-8", include_str!("../../assets/door_setup.js")),
     ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
     ("faces.js", "text/javascript; charset=utf-8", include_str!("../../assets/faces.js")),
     ("people.js", "text/javascript; charset=utf-8", include_str!("../../assets/people.js")),

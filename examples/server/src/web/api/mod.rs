@@ -4,6 +4,7 @@
 
 pub(super) mod cameras;
 pub(super) mod clips;
+pub(super) mod door_setup;
 pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
