@@ -11,7 +11,7 @@ use godvision_core::bus::ParamValue;
 use godvision_core::{Name, Secret, SystemClock};
 use godvision_server::site::SITE_FILE;
 use godvision_server::store::Store;
-use godvision_server::web::system::{DoorChange, RelayAsk, System, SystemError};
+use godvision_server::web::system::{DoorChange, RelayAsk, SystemError};
 use godvision_server::wiring::{Parts, Wiring};
 
 const DOCUMENT: &str = r#"# My house.

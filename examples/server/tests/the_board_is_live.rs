@@ -198,15 +198,23 @@ async fn the_picture_of_who_was_seen_stands_on_the_board() {
     set(&server, vec![Door { decisions: vec![seen], ..site::door("house/front", "Front", DoorState::Unlocked) }]);
     let board = async || server.get("/board", &token).await.text();
     assert!(!board().await.contains("<img src=\"/api/"), "nobody was seen");
-    let keep =
-        async |camera, kind, second| server.store.sightings().keep(sighting(camera, kind, None, second)).await.unwrap();
-    keep("yard/camera", "face", -10).await;
-    keep("gate/camera", "face", 0).await;
-    assert!(!board().await.contains("<img src=\"/api/"), "long ago, or at another door");
-    let code = keep("yard/camera", "qr", 1).await;
+    let keep = async |camera, kind, subject, second| {
+        server.store.sightings().keep(sighting(camera, kind, subject, second)).await.unwrap()
+    };
+    keep("yard/camera", "face", Some("bob"), -10).await;
+    keep("gate/camera", "face", Some("bob"), 0).await;
+    keep("yard/camera", "face", Some("zoe"), 0).await;
+    keep("yard/camera", "stranger", None, 0).await;
+    keep("yard/camera", "plate", None, 0).await;
+    assert!(!board().await.contains("<img src=\"/api/"), "long ago, at another door, or somebody else");
+    let code = keep("yard/camera", "qr", None, 1).await;
     assert!(board().await.contains(&format!("/api/v1/sightings/{code}/crop")));
-    let face = keep("yard/camera", "face", 2).await;
+    let face = keep("yard/camera", "face", Some("bob"), 2).await;
     assert!(board().await.contains(&format!("/api/v1/sightings/{face}/crop")), "a face says more than a code");
+    let mut by_hand = decision(0, Verdict::Admit, Reason::Permitted);
+    by_hand.credential = "manual";
+    server.site.doors.lock().unwrap()[0].decisions = vec![by_hand];
+    assert!(!board().await.contains("<img src=\"/api/"), "who is let in by hand is not the operator");
     // The enrolled face is for administrators.
     let mut nobody = decision(300, Verdict::Admit, Reason::Permitted);
     nobody.user = Some(site::name("eileen"));

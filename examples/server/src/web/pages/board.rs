@@ -104,6 +104,7 @@ async fn lane(state: &AppState, who: &Who, door: &Door) -> Result<Lane, WebError
             let mut picture = seen.map(|id| format!("/api/v1/sightings/{id}/crop"));
             // The enrolled face is for administrators.
             if let (None, Some(user), true) = (&picture, &decision.user, who.may(Role::Admin))
+                && decision.credential != "manual"
                 && state.store().faces().portraits().await?.contains(user.as_str())
             {
                 picture = Some(format!("/api/v1/faces/{}/photo", escape(user.as_str()).replace('/', "%2F")));

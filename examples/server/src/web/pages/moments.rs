@@ -71,11 +71,14 @@ pub(super) async fn clip_of_line(state: &AppState, doors: &[Door], line: &Kept) 
     clip_at(state, &cameras_of(door, field("source").unwrap_or_default()), line.at).await
 }
 
-/// The newest picture of what was read or recognised for a decision, as the number of its sighting. A face says more than
-/// a plate, a plate more than a code, whose picture is veiled.
+/// The picture of whom a decision is about, as the number of its sighting: their face if it was recognised, else what was
+/// read of them. Never somebody else's face, and none for an operator's own act: who stands there is not who is named.
 pub(super) async fn picture_of(state: &AppState, door: &Door, decision: &Decision) -> Option<u64> {
-    let at = decision.presented.wall;
-    let mut best: Option<(usize, u64)> = None;
+    let (at, user) = (decision.presented.wall, decision.user.as_ref().map(Name::as_str));
+    if decision.credential == "manual" {
+        return None;
+    }
+    let mut found = Vec::new();
     for camera in cameras_of(door, decision.source.as_str()) {
         let query = SightingQuery {
             camera: Some(camera),
@@ -85,14 +88,15 @@ pub(super) async fn picture_of(state: &AppState, door: &Door, decision: &Decisio
             ..SightingQuery::default()
         };
         for it in state.store().sightings().list(&query).await.ok()? {
-            let rank = ["face", "watched", "stranger", "plate", "qr"].iter().position(|kind| *kind == it.kind);
-            let Some(rank) = rank.filter(|_| it.crop_bytes > 0) else { continue };
-            if best.is_none_or(|(known, _)| rank < known) {
-                best = Some((rank, it.id));
+            let is_face = it.kind == "face" && user.is_some() && it.subject.as_deref() == user;
+            let is_read = it.kind == decision.credential && it.kind != "face";
+            if it.crop_bytes > 0 && (is_face || is_read) {
+                let apart = (it.at.as_unix_micros() - at.as_unix_micros()).abs();
+                found.push((is_read, apart, it.id));
             }
         }
     }
-    best.map(|(_, id)| id)
+    found.into_iter().min().map(|(.., id)| id)
 }
 
 /// A decision that a clip shows.
