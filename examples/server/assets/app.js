@@ -117,7 +117,8 @@ function takeOverList(shown, fresh) {
   document.dispatchEvent(new Event('gv-list'));
 }
 
-async function refresh() {
+/** Asks for the page anew and takes over what changed. */
+export async function refresh() {
   const lost = document.getElementById('lost');
   try {
     const response = await fetch(location.href, { cache: 'no-store', signal: AbortSignal.timeout(10_000) });

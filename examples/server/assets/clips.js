@@ -83,10 +83,13 @@ list.addEventListener('click', (event) => {
   if (stage) play(stage);
 });
 
-// A sighting leads to the moment in its clip.
-const moment = /^#at=(\d{1,6})$/.exec(location.hash);
-const first = list.querySelector('.stage[data-video]');
-if (moment && first) {
+// A sighting or decision leads to the moment in its clip.
+function goToMoment() {
+  const moment = /^#at=(\d{1,6})$/.exec(location.hash);
+  const first = list.querySelector('.stage[data-video]');
+  if (!moment || !first) return;
   play(first, Number(moment[1]));
   history.replaceState(null, '', location.pathname + location.search);
 }
+addEventListener('hashchange', goToMoment);
+goToMoment();

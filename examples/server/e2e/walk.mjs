@@ -11,9 +11,9 @@ const [url = process.env.GODVISION_URL, password = process.env.GODVISION_ADMIN_P
 if (!url || !password) throw new Error('usage: node walk.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
 const user = process.env.GODVISION_USER ?? 'admin';
 
-// A wrong password is answered 401 and a plate that is none or a face without consent 400, which the browser writes to its console. Nothing else may
+// A wrong password is answered 401 and a plate that is none, a face without consent, a PIN that is too short or a door without a reason 400, which the browser writes to its console. Nothing else may
 // be there.
-const expected = [/status of 401 .*\/login/, /status of 400 .*\/(plates\/|faces)/];
+const expected = [/status of 401 .*\/login/, /status of 400 .*\/(plates\/|faces|keys|open|setup)/];
 const { page, problems, close } = await browser({ expected });
 if (folder) mkdirSync(folder, { recursive: true });
 let shots = 0;
@@ -312,6 +312,110 @@ try {
   await shown('[id="person:eileen"]');
   check(true, 'a stranger is given a name');
 
+  console.log('people');
+  await page.click('nav.tabs a[href="/people"]');
+  await shown('tr[data-name=ada]');
+  check(await page.locator('tr[data-name]').count() === 2, 'the persons document was taken over');
+  await page.click('#add');
+  await page.fill('#person-dialog input[name=name]', 'zoe');
+  await page.fill('#person-dialog input[name=title]', 'Zoë, second floor');
+  await page.fill('#person-dialog input[name=groups]', 'residents');
+  await page.click('#person-dialog .primary');
+  await shown('tr[data-name=zoe]');
+  await page.click('tr[data-name=zoe] button[name=keys]');
+  await page.selectOption('#keys-dialog select[name=kind]', 'pin');
+  check(await page.getAttribute('#keys-dialog input[name=key]', 'type') === 'password', 'a PIN is typed unseen');
+  await page.fill('#keys-dialog input[name=key]', '12');
+  await page.click('#keys-dialog .primary');
+  await shown('#keys-dialog .problem[data-for=key]');
+  await page.fill('#keys-dialog input[name=key]', '735192');
+  await page.click('#keys-dialog .primary');
+  await until(async () => await page.locator('#keys-dialog .held button').count() === 1, 'a PIN is given');
+  await page.selectOption('#keys-dialog select[name=kind]', 'card');
+  await page.fill('#keys-dialog input[name=key]', '04:a1:b2:c3:d4');
+  await page.click('#keys-dialog .primary');
+  await until(async () => (await page.locator('#keys-dialog .held').innerText()).includes('…C3D4'), 'a card is given, its end is shown');
+  await shot('person-keys');
+  await page.locator('#keys-dialog .held li', { hasText: 'Card' }).locator('button').first().click();
+  await until(async () => (await page.locator('#keys-dialog .held').innerText()).includes('withdrawn'), 'it is withdrawn');
+  await page.locator('#keys-dialog .held li', { hasText: 'Card' }).locator('button').first().click();
+  await until(async () => !(await page.locator('#keys-dialog .held').innerText()).includes('withdrawn'), 'and given back');
+  await page.click('#keys-dialog button[value=cancel]');
+  await until(async () => (await page.locator('tr[data-name=zoe] .keys').innerText().catch(() => '')).includes('C3D4'), 'the page shows what she carries', 8000);
+  check(!(await page.content()).includes('735192'), 'but no PIN');
+  await page.click('tr[data-name=zoe] button[name=delete]');
+  await page.locator('tr[data-name=zoe]').waitFor({ state: 'hidden' });
+  await page.click('.toast button');
+  await page.locator('tr[data-name=zoe]').waitFor({ state: 'visible' });
+  console.log('  ok  a person is added, removed and brought back');
+  await shot('people');
+
+  console.log('rules');
+  await page.click('nav.tabs a[href="/rules"]');
+  await shown('#rules textarea');
+  await until(async () => (await page.locator('#verdict').innerText()).includes('3 rules'), 'the rules are right');
+  const written = await page.inputValue('#rules textarea');
+  await page.fill('#rules textarea', written.replace('by = ["qr"]', 'by = ["key"]'));
+  await until(async () => /Line \d+, column \d+/.test(await page.locator('#verdict').innerText()), 'a mistake is told with its place');
+  check(await page.locator('#rules .primary').isDisabled(), 'and cannot be saved');
+  await page.click('#verdict');
+  check((await page.evaluate(() => { const { value, selectionStart } = document.querySelector('#rules textarea'); return value.slice(selectionStart); })).startsWith('"key"'), 'a click goes to it');
+  await shot('rules-wrong');
+  const night = `${written}\n[[rule]]\nname = "zoe-by-card"\npermit = ["zoe"]\ndoors = ["front-door"]\nby = ["card"]\n`;
+  await page.fill('#rules textarea', night);
+  await until(async () => !await page.locator('#rules .primary').isDisabled(), 'right again');
+  await page.fill('#ask input[name=person]', 'zoe');
+  await page.click('#ask button');
+  await until(async () => (await page.locator('#answer').innerText()).includes('zoe-by-card'), 'a question is answered by the draft');
+  check((await page.locator('#answer .said').innerText()).includes('Would be admitted'), 'she would be admitted');
+  await page.click('#rules .primary');
+  await shown('#diff-dialog[open]');
+  check(await page.locator('.diff .added').count() > 0 && await page.locator('.diff .removed').count() === 0, 'what changes is shown before saving');
+  await shot('rules-diff');
+  await page.click('#diff-dialog .primary');
+  await until(async () => (await page.locator('#verdict').innerText().catch(() => '')).includes('4 rules'), 'they are saved', 8000);
+  await page.locator('[data-version]').first().click();
+  await shown('#diff-dialog[open]');
+  await page.click('#diff-dialog .primary');
+  await until(async () => (await page.locator('#verdict').innerText().catch(() => '')).includes('3 rules'), 'the version before is in force again', 8000);
+  check(await page.inputValue('#rules textarea') === written, 'as it was written');
+  await shot('rules');
+
+  console.log('board');
+  await page.click('nav.tabs a[href="/board"]');
+  await shown('.lane');
+  check(/GO|STOP|WAIT/.test(await page.locator('.light .word').first().innerText()), 'the lamp says it in a word');
+  await page.setViewportSize({ width: 1920, height: 1080 });
+  const size = await page.locator('.light').first().boundingBox();
+  check(size.width >= 300, `and is large: ${Math.round(size.width)} px`);
+  await page.locator('button[data-open]').first().click();
+  await shown('#confirm[open]');
+  await page.click('#confirm button[value=open]');
+  await shown('#confirm .problem');
+  check(await page.locator('#confirm .problem').innerText(), 'nobody opens without a reason');
+  await page.fill('#confirm input[name=reason]', 'a walk through the pages');
+  await page.click('#confirm button[value=open]');
+  const pressed = Date.now();
+  await until(async () => await page.locator('.signal.go').count() > 0, 'the lamp says GO', 4000);
+  console.log(`  ok  the lamp says GO ${Date.now() - pressed} ms after the click`);
+  check((await page.locator('.last').first().innerText()).includes('By hand'), 'with who and why');
+  await shot('board');
+  await until(async () => await page.locator('.signal.stop').count() > 0, 'and STOP again', 10_000);
+  // A person who held up a pass has a picture, once the camera has seen one.
+  await until(async () => await page.locator('.last img').count() > 0, 'who came last is shown', 90_000);
+  await until(() => page.locator('.last img').first().evaluate((img) => img.complete && img.naturalWidth > 40), 'with a picture');
+  await until(async () => await page.locator('.last a').count() > 0 || sleep(1000).then(() => false), 'and the clip around it', 90_000);
+  await shot('board-person');
+  await page.locator('.last a').first().click();
+  await page.waitForURL('**/clips?*');
+  const decided = page.locator('.clip video').first();
+  await until(() => decided.evaluate((video) => video.readyState >= 2 && (video.currentTime > 0 || video.ended)), 'the clip plays at that moment', 15_000);
+  check(await page.locator('.marks li').count() > 0, 'and names the decision');
+  await page.locator('.marks a', { hasText: 'Journal' }).first().click();
+  await page.waitForURL('**/journal?*');
+  await until(async () => await page.locator('.entry .clip-link').count() > 0, 'the journal leads to the clip too');
+  await page.setViewportSize({ width: 1280, height: 900 });
+
   console.log('doors');
   await page.click('nav.tabs a[href="/doors"]');
   await shown('.doorway');
@@ -321,6 +425,7 @@ try {
   const before = await byHand();
   await page.locator('button[data-open]').first().click();
   await shown('#confirm[open]');
+  await page.fill('#confirm input[name=reason]', 'a parcel');
   await shot('door-confirm');
   await page.click('#confirm button[value=open]');
   await shown('.toast');
@@ -329,6 +434,26 @@ try {
   const listed = await until(async () => (await byHand()).find((one) => one.includes(user) && !before.includes(one)), 'the decision is listed', 8000);
   console.log(`  ok  the decision is listed: ${listed.replaceAll(/\s+/g, ' ')}`);
   await shot('doors');
+  await page.locator('[data-setup=""]').first().click();
+  await shown('#setup-dialog[open] [data-key=relay]');
+  await page.fill('#setup-dialog input[name=name]', 'back-door');
+  await page.click('#setup-dialog .primary');
+  await shown('#setup-dialog .problem[data-for=relay]');
+  check(true, 'a door without a relay is refused at its field');
+  await page.fill('#setup-dialog [data-key=relay]', 'simulated://?channels=2');
+  await page.fill('#setup-dialog [data-key=channel]', '1');
+  await page.click('#setup-dialog [name=read]');
+  await until(async () => (await page.locator('#setup-dialog .reading').innerText()).includes('contact is off'), 'the relay is read before it is saved');
+  await shot('door-setup');
+  await page.click('#setup-dialog .primary');
+  await shown('[id="door:back-door"]');
+  await page.locator('[data-setup="back-door"]').click();
+  await shown('#setup-dialog[open] [data-key=relay]');
+  check(await page.inputValue('#setup-dialog [data-key=relay]') === '' && await page.inputValue('#setup-dialog [data-key=channel]') === '1', 'its address does not come back, the rest does');
+  await page.click('#setup-dialog [name=remove]');
+  await page.click('#setup-dialog [name=remove]');
+  await page.locator('[id="door:back-door"]').waitFor({ state: 'detached' });
+  console.log('  ok  a door is added, read, and removed');
 
   console.log('journal');
   await page.click('nav.tabs a[href="/journal"]');
@@ -338,6 +463,8 @@ try {
   const pictured = page.locator('.entry .seen img').first();
   await until(() => pictured.evaluate((img) => img.complete && img.naturalWidth > 40), 'a sighting has its picture beside its line', 60_000);
   await shot('journal');
+  await page.click('.chain summary');
+  check(/^\d+:[0-9a-f]{64}$/.test((await page.locator('#head').innerText()).trim()), 'the head of the chain can be noted');
   const one = services.find((service) => service !== 'web') ?? services[0];
   await page.locator('.entry .service', { hasText: one }).first().click();
   await page.waitForURL('**/journal?*service=*');
@@ -352,7 +479,7 @@ try {
 
   console.log('small screen');
   await page.setViewportSize({ width: 390, height: 780 });
-  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'faces', 'doors', 'journal']) {
+  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'faces', 'people', 'rules', 'doors', 'board', 'journal']) {
     await page.goto(`${url}/${name}`);
     await sleep(name === 'cameras' ? 1500 : 300);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -1,4 +1,4 @@
-//! The command line: `demo`, `run`, `check`.
+//! The command line: `demo`, `run`, `check`, `pass`, `verify`.
 //!
 //! Texts that may hold a password (camera and archive addresses) are taken as they are, or from a file (`file:PATH`) or
 //! an environment variable (`env:NAME`), so that they need not stand in the process list.
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use godvision_core::{Name, Secret};
+
+use crate::store::NotedHead;
 
 /// The environment variable that sets the first administrator's password.
 pub const ADMIN_PASSWORD_VARIABLE: &str = "GODVISION_ADMIN_PASSWORD";
@@ -52,9 +54,14 @@ pub enum Command {
     Check(Check),
     /// Make a QR pass that this site's doors believe, and show it in the terminal.
     ///
-    /// The pass only says whose it is: the person must stand in DIR/persons.toml, and a rule in DIR/rules.toml must
-    /// permit them at the door.
+    /// The pass only says whose it is: the person must be known (the page People, or DIR/persons.toml), and a rule in
+    /// DIR/rules.toml must permit them at the door.
     Pass(Pass),
+    /// Verify that the journal is what was written: every entry continues the one before it.
+    ///
+    /// Reads only; the server may run meanwhile. Exit code 0 if all is right; 1 with the first wrong entry if not; 2 if the
+    /// journal cannot be read. A journal that somebody wrote anew from end to end is told only by a head noted elsewhere.
+    Verify(Verify),
 }
 
 /// Arguments of `demo`.
@@ -98,6 +105,9 @@ pub struct Run {
     /// The folder with the models that are too large for the program (number plates); DIR/models if not given.
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
+    /// How many days the journal is kept; for ever if not given. What is left can still be verified.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub journal_days: Option<u16>,
     /// Browsers reach the server over TLS (a proxy in front): cookies are then marked as secure.
     #[arg(long)]
     pub behind_tls: bool,
@@ -132,6 +142,17 @@ pub struct Pass {
     /// How often it may be used; as often as wanted if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub uses: Option<u8>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The data folder of the site.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A head that was noted earlier, ID:HASH or the hash: it must still stand in the journal. Repeatable.
+    #[arg(long = "head", value_name = "HEAD")]
+    pub heads: Vec<NotedHead>,
 }
 
 /// Why an argument cannot be used.

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => in_runtime(demo::demo(options)),
         Command::Pass(options) => in_runtime(run::pass(options)),
         Command::Run(options) => in_runtime(run::run(options)),
+        Command::Verify(options) => in_runtime(run::verify(options)),
     };
     match result {
         Ok(code) => code,

@@ -1,4 +1,4 @@
-//! Who the site knows: the persons document, and the secrets that passes and stored keys depend on.
+//! The persons document, from which the cabinet takes people over, and the secrets that passes and stored keys depend on.
 //!
 //! ```toml
 //! version = 1
@@ -7,6 +7,7 @@
 //! name = "ada"
 //! cards = ["04A1B2C3"]     # as the reader gives them, upper-case hexadecimal
 //! plates = ["A123BC77"]
+//! groups = ["residents"]
 //!
 //! [[person]]
 //! name = "bob"
@@ -17,13 +18,13 @@
 //! **Never:** PINs (a file is no place for them), a key that is ignored.
 
 use anyhow::{Context as _, bail, ensure};
-use godvision_access::credential::Directory;
+use godvision_access::credential::{Directory, StoredKey};
 use godvision_access::pass::PassKey;
 use godvision_core::signal::door::Key;
 use godvision_core::{Name, Secret};
 use serde::Deserialize;
 
-use crate::store::Store;
+use crate::store::{self, KeyKind, Secrets, StoreError};
 
 /// The rules of a site that has none yet: operators may open by hand, nobody else may anything.
 pub const DEFAULT_RULES: &str = include_str!("../assets/rules.toml");
@@ -51,60 +52,70 @@ struct Person {
     #[serde(default)]
     plates: Vec<String>,
     #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
     revoked: bool,
 }
 
-/// Adds the persons of a document to `directory`.
+/// What a person of the document carries: what it is, what may be shown of it, how it is kept.
+pub type Carried = (KeyKind, String, StoredKey);
+
+/// The persons of a document and what they carry, under `salt`.
 ///
 /// # Errors
 /// What is wrong with it, by line where the syntax is.
-pub fn read(text: &str, directory: &mut Directory) -> anyhow::Result<()> {
+pub fn read(text: &str, salt: [u8; 16]) -> anyhow::Result<Vec<(store::Person, Vec<Carried>)>> {
     let document: Document = toml::from_str(text)?;
     ensure!(document.version == 1, "version {} is not known: write version = 1", document.version);
-    for person in document.person {
-        add(&person, directory).with_context(|| format!("person {}", person.name))?;
-    }
-    Ok(())
+    // Two persons with one name or one card are told here, by the directory that would refuse them later.
+    let mut directory = Directory::new(salt);
+    let read = |person: Person| {
+        let name = person.name.clone();
+        one(person, &mut directory).with_context(|| format!("person {name}"))
+    };
+    document.person.into_iter().map(read).collect()
 }
 
-fn add(person: &Person, directory: &mut Directory) -> anyhow::Result<()> {
-    let name = Name::new(&person.name)?;
+fn one(listed: Person, directory: &mut Directory) -> anyhow::Result<(store::Person, Vec<Carried>)> {
+    let name = Name::new(&listed.name)?;
     directory.add_person(name.clone())?;
-    for card in &person.cards {
-        directory.add_key(&name, &Key::Card(card.as_str().into()))?;
+    let mut keys = Vec::new();
+    for card in &listed.cards {
+        let stored = directory.add_key(&name, &Key::Card(card.as_str().into()))?;
+        keys.push((KeyKind::Card, KeyKind::Card.label(card), stored));
     }
-    for plate in &person.plates {
-        directory.add_key(&name, &Key::Plate(plate.as_str().into()))?;
+    for plate in &listed.plates {
+        let stored = directory.add_key(&name, &Key::Plate(plate.as_str().into()))?;
+        keys.push((KeyKind::Plate, plate.clone(), stored));
     }
-    if person.revoked {
-        directory.revoke_person(&name)?;
-    }
-    Ok(())
+    let groups = listed.groups.iter().map(|group| Name::new(group)).collect::<Result<_, _>>()?;
+    let person = store::Person { groups, is_revoked: listed.revoked, ..store::Person::new(name) };
+    Ok((person, keys))
 }
 
 /// The salt of stored keys, made the first time.
 ///
 /// # Errors
 /// If the store fails.
-pub async fn salt(store: &Store) -> anyhow::Result<[u8; 16]> {
-    kept(store, SALT_SECRET).await
+pub(crate) async fn salt(secrets: &Secrets) -> Result<[u8; 16], StoreError> {
+    kept(secrets, SALT_SECRET).await
 }
 
 /// The key that signs this site's passes, made the first time.
 ///
 /// # Errors
 /// If the store fails.
-pub async fn pass_key(store: &Store) -> anyhow::Result<PassKey> {
-    Ok(PassKey::from_seed(PASS_KEY_ID, &kept(store, PASS_KEY_SECRET).await?))
+pub async fn pass_key(secrets: &Secrets) -> Result<PassKey, StoreError> {
+    Ok(PassKey::from_seed(PASS_KEY_ID, &kept(secrets, PASS_KEY_SECRET).await?))
 }
 
 /// Random bytes under `name`, made and kept the first time.
-async fn kept<const N: usize>(store: &Store, name: &str) -> anyhow::Result<[u8; N]> {
-    if let Some(text) = store.secrets().get(name).await? {
-        return unhex(text.expose()).with_context(|| format!("the secret {name} is damaged"));
+async fn kept<const N: usize>(secrets: &Secrets, name: &str) -> Result<[u8; N], StoreError> {
+    if let Some(text) = secrets.get(name).await? {
+        return unhex(text.expose()).ok_or_else(|| StoreError::Sealed { name: name.to_owned() });
     }
-    let bytes = random::<N>()?;
-    store.secrets().put(name, &hex(&bytes)).await?;
+    let bytes = store::random::<N>()?;
+    secrets.put(name, &hex(&bytes)).await?;
     Ok(bytes)
 }
 
@@ -146,17 +157,18 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> String {
-        format!("{:#}", read(text, &mut Directory::new([0; 16])).unwrap_err())
+        format!("{:#}", read(text, [0; 16]).unwrap_err())
     }
 
     #[test]
     fn persons_are_read_with_what_they_carry() {
-        let mut directory = Directory::new([7; 16]);
-        let text = "version = 1\n[[person]]\nname = \"ada\"\ncards = [\"04A1\"]\n[[person]]\nname = \"bob\"\ncards = [\"05\"]\nrevoked = true\n";
-        read(text, &mut directory).unwrap();
-        let ada = directory.who(&Key::Card("04A1".into())).unwrap();
-        assert_eq!(ada.person, Some(Name::new("ada").unwrap()));
-        assert!(directory.who(&Key::Card("05".into())).is_err());
+        let text = "version = 1\n[[person]]\nname = \"ada\"\ncards = [\"04A1B2C3\"]\ngroups = [\"residents\"]\n[[person]]\nname = \"bob\"\nrevoked = true\n";
+        let read = read(text, [7; 16]).unwrap();
+        let stored = Directory::new([7; 16]).stored(&Key::Card("04A1B2C3".into())).unwrap();
+        let (ada, keys) = &read[0];
+        assert_eq!((ada.name.as_str(), ada.groups.len(), ada.is_revoked), ("ada", 1, false));
+        assert_eq!(keys, &[(KeyKind::Card, "…B2C3".to_owned(), stored)]);
+        assert!(read[1].0.is_revoked && read[1].1.is_empty());
     }
 
     #[test]

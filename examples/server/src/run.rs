@@ -1,4 +1,4 @@
-//! The commands `run` and `check`.
+//! The commands `run`, `check`, `pass` and `verify`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,10 +14,10 @@ use godvision_core::site::SiteDocument;
 use godvision_core::{Clock as _, Name, Secret, SystemClock, WallTime};
 use tokio::net::TcpListener;
 
-use crate::cli::{ADMIN_PASSWORD_VARIABLE, Check, Pass, Run, SECRETS_KEY_VARIABLE};
+use crate::cli::{ADMIN_PASSWORD_VARIABLE, Check, Pass, Run, SECRETS_KEY_VARIABLE, Verify};
 use crate::persons;
 use crate::site::{self, SITE_FILE};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::web::{AppState, WebOptions, serve};
 use crate::wiring::{Parts, Wiring};
 
@@ -49,7 +49,7 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         Ok(document) => document,
         Err(errors) => return Ok(refuse(&path, &errors.0)),
     };
-    let passes = PassVerifier::new(document.site.clone()).with(persons::pass_key(&store).await?.public());
+    let passes = PassVerifier::new(document.site.clone()).with(persons::pass_key(store.secrets()).await?.public());
     let parts = Parts::open(&options.data, options.models.as_deref(), store, passes).await?;
     let wiring = match Wiring::start(parts, &document).await {
         Ok(wiring) => wiring,
@@ -59,8 +59,12 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         },
     };
     let watching = tokio::spawn(watch_site(path, text, wiring.clone()));
+    let ruling = tokio::spawn(watch_rules(wiring.store().clone()));
+    let keeping = tokio::spawn(keep_journal(wiring.store().clone(), options.journal_days));
     let served = serve_until_stopped(wiring, options.listen, WebOptions { is_behind_tls: options.behind_tls }).await;
     watching.abort();
+    ruling.abort();
+    keeping.abort();
     served.map(|()| ExitCode::SUCCESS)
 }
 
@@ -81,6 +85,86 @@ async fn watch_site(path: PathBuf, mut known: String, wiring: Wiring) {
                 known = text;
             }
             Err(error) => tracing::warn!(site = %path.display(), %error, "the site document cannot be read"),
+        }
+    }
+}
+
+/// Puts the rule document in force anew whenever its text changes.
+async fn watch_rules(store: Store) {
+    loop {
+        tokio::time::sleep(SITE_EVERY).await;
+        if let Err(error) = store.access().look_at_file().await {
+            tracing::warn!(%error, "the changed rules are not in force");
+        }
+    }
+}
+
+/// How often the head of the journal is told and old entries go.
+const JOURNAL_EVERY: Duration = Duration::from_secs(3600);
+
+/// Tells the head of the journal on standard output, where a log that lies elsewhere takes it up, and removes what is
+/// older than `days`.
+async fn keep_journal(store: Store, days: Option<u16>) {
+    let mut told = None;
+    loop {
+        if let Some(days) = days
+            && let Err(error) = retire(&store, days).await
+        {
+            tracing::error!(error = format!("{error:#}"), "old entries of the journal stay");
+        }
+        match store.journal().head().await {
+            Ok(head) if told == Some(head) => {}
+            Ok(head) => {
+                println!("{} the head of the journal is {head}", SystemClock.now().wall);
+                told = Some(head);
+            }
+            Err(error) => tracing::error!(%error, "the head of the journal cannot be read"),
+        }
+        tokio::time::sleep(JOURNAL_EVERY).await;
+    }
+}
+
+async fn retire(store: &Store, days: u16) -> anyhow::Result<()> {
+    const MICROS_PER_DAY: i64 = 24 * 3600 * 1_000_000;
+    let now = SystemClock.now();
+    let gone = store.journal().retire(now.wall.plus_micros(-i64::from(days) * MICROS_PER_DAY)).await?;
+    if gone > 0 {
+        let text = format!("{gone} entries older than {days} days were removed");
+        let entry = Entry::new(now, Name::new("journal")?, Level::Info, "journal.retired", text);
+        store.journal().append(entry.with("entries", gone)).await?;
+    }
+    Ok(())
+}
+
+/// Verifies the journal of a data folder: exit code 0 if it is what was written, 1 if not, 2 if it cannot be read.
+///
+/// # Errors
+/// Never: what cannot be read is told too.
+pub async fn verify(options: Verify) -> anyhow::Result<ExitCode> {
+    const TOLD_EVERY: u64 = 100_000;
+    let mut told = 0;
+    let progress = |entries: u64| {
+        if entries / TOLD_EVERY > told {
+            told = entries / TOLD_EVERY;
+            eprintln!("{entries} entries are right so far");
+        }
+    };
+    let verified = match store::verify(&options.data, &options.heads, progress).await {
+        Ok(verified) => verified,
+        Err(error) => {
+            eprintln!("godvision-server: {:#}", anyhow::Error::from(error));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if verified.anchor.id > 0 {
+        println!("the oldest kept entry follows {}", verified.anchor);
+    }
+    println!("{} entries are what was written; the last of them is {}", verified.entries, verified.head);
+    match verified.broken {
+        None => Ok(ExitCode::SUCCESS),
+        Some(broken) => {
+            println!("NOT RIGHT: {broken}");
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -196,7 +280,7 @@ pub fn check(options: &Check) -> ExitCode {
 pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
     let clock = SystemClock;
     let store = Store::open(&options.data, variable(SECRETS_KEY_VARIABLE).as_ref(), SystemClock::shared()).await?;
-    let key = persons::pass_key(&store).await?;
+    let key = persons::pass_key(store.secrets()).await?;
     let path = options.data.join(SITE_FILE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     // A pass is of one site: the name stands in its document.

@@ -173,6 +173,46 @@ impl Draft {
         Ok(())
     }
 
+    /// Takes a parameter of a component away, if it is there.
+    ///
+    /// # Errors
+    /// If there is no component of that name.
+    pub fn unset(&mut self, name: &Name, key: &str) -> anyhow::Result<()> {
+        let entry = self.component(name)?;
+        let entry = entry.with_context(|| format!("the site document has no component {name}"))?;
+        if let Some(params) = entry.get_mut("params").and_then(|params| params.as_table_like_mut()) {
+            params.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Takes a component away, with its links.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn remove(&mut self, name: &Name) -> anyhow::Result<()> {
+        anyhow::ensure!(self.component(name)?.is_some(), "the site document has no component {name}");
+        let text = |entry: &toml_edit::Table, key| entry.get(key).and_then(|it| it.as_str()).map(str::to_owned);
+        self.tables("component")?.retain(|entry| text(entry, "name").as_deref() != Some(name.as_str()));
+        self.tables("link")?.retain(|link| {
+            let is_of = |end: Option<String>| {
+                end.is_some_and(|end| end.split_once('#').is_some_and(|(component, _)| component == name.as_str()))
+            };
+            !is_of(text(link, "from")) && !is_of(text(link, "to"))
+        });
+        Ok(())
+    }
+
+    /// Takes a link away, if it is there.
+    ///
+    /// # Errors
+    /// If the document writes links in another form.
+    pub fn unlink(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        let is_end = |link: &toml_edit::Table, key, end: &str| link.get(key).and_then(|it| it.as_str()) == Some(end);
+        self.tables("link")?.retain(|link| !(is_end(link, "from", from) && is_end(link, "to", to)));
+        Ok(())
+    }
+
     /// Links two ports, if they are not yet.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //!
 //! **Never:** a decision. If one is taken here, it belongs in a crate.
 
+mod doors;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
 use godvision_core::bus::{
-    Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target,
+    Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target, UnitSpec,
 };
 use godvision_core::driver::archive::Archive;
 use godvision_core::journal::{BoxFuture, Entry, Journal, Level};
@@ -43,13 +45,13 @@ use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
-use crate::persons;
 use crate::sightings::SightingsUnit;
-use crate::site::{self, ARCHIVE_SECRET, Draft, PERSONS_FILE, RULES_FILE, SITE_FILE};
+use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, System, SystemError, Watching,
+    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, RelayAsk,
+    RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -73,11 +75,11 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(access: AccessControl, spool: Arc<Spool>, clock: Arc<dyn Clock>) -> Self {
+    fn new(access: SharedAccess, spool: Arc<Spool>, clock: Arc<dyn Clock>) -> Self {
         Self {
             live: LiveHub::new(LiveLimits::default(), Arc::clone(&clock)),
             board: Board::default(),
-            access: SharedAccess::new(access),
+            access,
             switches: RecordSwitches::default(),
             spool,
             clock,
@@ -119,7 +121,7 @@ pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> 
     let rules = RuleSet::default().compile()?;
     let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::new(document.site.clone()), rules };
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
-    let shared = Shared::new(access, spool, SystemClock::shared());
+    let shared = Shared::new(SharedAccess::new(access), spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
     let nobody = FaceMemory::new(Gallery::new("nobody", 128)?)?;
     let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive, nobody);
@@ -171,42 +173,13 @@ impl Parts {
     /// # Errors
     /// If a file in it cannot be read or is refused.
     pub async fn open(data: &Path, models: Option<&Path>, store: Store, passes: PassVerifier) -> anyhow::Result<Self> {
-        let access = read_access(data, &store, passes).await?;
+        store.access().load(passes).await?;
         let (spool, recovered) = Spool::open(data.join(SPOOL_FOLDER), SpoolOptions::default())?;
-        let shared = Shared::new(access, Arc::new(spool), SystemClock::shared());
+        let shared = Shared::new(store.access().shared().clone(), Arc::new(spool), SystemClock::shared());
         // The site document names the folder to components, which may be started from anywhere.
         let models = std::path::absolute(models.map_or_else(|| data.join(MODELS_FOLDER), Path::to_owned))?;
         Ok(Self { store, data: data.to_owned(), models, shared, recovered })
     }
-}
-
-/// Persons and rules of the site in `data`. Without a persons document nobody is known; without rules, the default ones
-/// are written.
-async fn read_access(data: &Path, store: &Store, passes: PassVerifier) -> anyhow::Result<AccessControl> {
-    let read = |name: &str| {
-        let path = data.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(anyhow!(error).context(format!("cannot read {}", path.display()))),
-        }
-    };
-    let rules = match read(RULES_FILE)? {
-        Some(text) => text,
-        None => {
-            let path = data.join(RULES_FILE);
-            std::fs::write(&path, persons::DEFAULT_RULES)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            persons::DEFAULT_RULES.to_owned()
-        }
-    };
-    let rules = RuleSet::parse(&rules).and_then(|rules| rules.compile());
-    let rules = rules.with_context(|| format!("{RULES_FILE} is refused"))?;
-    let mut directory = Directory::new(persons::salt(store).await?);
-    if let Some(text) = read(PERSONS_FILE)? {
-        persons::read(&text, &mut directory).with_context(|| format!("{PERSONS_FILE} is refused"))?;
-    }
-    Ok(AccessControl { directory, passes, rules })
 }
 
 /// A running site. Clones are handles to the same one.
@@ -222,6 +195,7 @@ struct Running {
     store: Store,
     shared: Shared,
     doors: Doors,
+    specs: BTreeMap<String, UnitSpec>,
     archive: Arc<dyn Archive>,
     started: WallTime,
     models: PathBuf,
@@ -256,12 +230,13 @@ impl Wiring {
         }
         let text = format!("the site was started with {} components", document.components.len());
         journal.append(Entry::new(now, document.site.clone(), Level::Info, "site.started", text)).await?;
+        let specs = doors::specs(&registry);
         let host = Host::new(options, registry);
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
         let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
         let running =
-            Arc::new(Running { host, document, secrets, store, shared, doors, archive, started, models, file });
+            Arc::new(Running { host, document, secrets, store, shared, doors, specs, archive, started, models, file });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -587,7 +562,21 @@ impl Running {
             open_for: last.and_then(|event| event.open_for),
             detail: last.map(|event| event.detail.clone()).unwrap_or_default(),
             decisions: view.map(|view| view.decisions).unwrap_or_default(),
+            cameras: self.cameras_before(name),
         }
+    }
+
+    /// The cameras whose pictures lead to `component`, over however many others.
+    fn cameras_before(&self, component: &Name) -> Vec<Name> {
+        let document = self.document();
+        let mut before = std::collections::BTreeSet::from([component.clone()]);
+        let mut seen = 0;
+        while seen < before.len() {
+            seen = before.len();
+            let more = document.links.iter().filter(|link| before.contains(&link.to.component));
+            before.extend(more.map(|link| link.from.component.clone()).collect::<Vec<_>>());
+        }
+        self.names_of("camera").into_iter().filter(|camera| before.contains(camera)).collect()
     }
 }
 
@@ -705,6 +694,22 @@ impl System for Running {
             let opened = self.doors.open(door, operator, None, now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
+    }
+
+    fn door_setup(&self, door: Option<&Name>) -> Result<DoorSetup, SystemError> {
+        self.setup_of(door)
+    }
+
+    fn put_door<'a>(&'a self, door: &'a Name, change: DoorChange) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.put_setup(door, change))
+    }
+
+    fn remove_door<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.remove_setup(door))
+    }
+
+    fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        Box::pin(self.ask_relay(ask))
     }
 
     fn health(&self) -> Vec<Health> {

@@ -7,6 +7,7 @@ use common::Server;
 use godvision_core::Secret;
 use godvision_server::store::Role;
 use godvision_server::web::route::{Access, routes};
+use godvision_server::web::system::{DoorChange, System};
 
 /// What a route is asked with so that a right answer is possible.
 fn path(template: &str) -> String {
@@ -34,6 +35,15 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/strangers/{id}" => Some(r#"{"person": "zoe", "words": "agreed"}"#),
         "/api/v1/plates/{id}" => Some(r#"{"owner": "Ada"}"#),
         "/api/v1/plates/import" => Some("plate,owner\r\nA123BC77,Ada\r\n"),
+        "/api/v1/people/{id}" => Some(r#"{"title": "Bob", "groups": ["residents"]}"#),
+        "/api/v1/people/{id}/keys" => Some(r#"{"kind": "plate", "key": "A123BC77"}"#),
+        "/api/v1/keys/{id}" => Some(r#"{"revoked": true}"#),
+        "/api/v1/rules" => Some(r#"{"text": "version = 1\n", "base": 1}"#),
+        "/api/v1/rules/check" => Some(r#"{"text": "version = 1\n"}"#),
+        "/api/v1/rules/explain" => Some(r#"{"door": "house/front", "kind": "card"}"#),
+        "/api/v1/doors/{id}/open" => Some(r#"{"reason": "a parcel"}"#),
+        "/api/v1/doors/{id}/setup" => Some(r#"{"params": {"channel": 2}}"#),
+        "/api/v1/relay-status" => Some(r#"{"door": "yard/gate"}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
         _ => None,
@@ -56,6 +66,23 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
     if template.ends_with("/api/v1/plates/{id}") {
         server.store.plates().put(&[common::known_plate("A123BC77", "Ada")]).await.unwrap();
         path = template.replace("{id}", "A123BC77");
+    }
+    if template.starts_with("/api/v1/people/") {
+        common::known(&server.store, "bob").await;
+        if template.ends_with("/restore") {
+            server.store.access().remove_person(&"bob".parse().unwrap(), common::line()).await.unwrap();
+        }
+        path = template.replace("{id}", "bob");
+    }
+    if template.starts_with("/api/v1/keys/") {
+        path = template.replace("{id}", &common::known(&server.store, "carl").await.to_string());
+    }
+    if template.contains("/versions/{id}") {
+        path = template.replace("{id}", "1");
+    }
+    if template == "/api/v1/doors/{id}" {
+        server.site.put_door(&"shed".parse().unwrap(), DoorChange::default()).await.unwrap();
+        path = template.replace("{id}", "shed");
     }
     let mut request = server.request(method.clone(), &path);
     if let Some(body) = body(template) {

@@ -68,13 +68,28 @@ async fn doors_open_for_operators_and_show_the_decision() {
             && before.contains("Nobody has asked")
     );
     assert!(!before.contains("data-open="), "a viewer has no button");
-    let open = server.request(Method::POST, "/api/v1/doors/house%2Ffront/open").token(&otto).send().await;
+    let open = server
+        .request(Method::POST, "/api/v1/doors/house%2Ffront/open")
+        .token(&otto)
+        .json(r#"{"reason": "a parcel"}"#)
+        .send()
+        .await;
     assert_eq!((&open.json()["verdict"], &open.json()["user"]), (&"admit".into(), &"otto".into()));
     let after = server.get("/doors", &otto).await.text();
     assert!(after.contains("Unlocked") && after.contains("rule operators") && after.contains("By hand"));
-    let broken = server.request(Method::POST, "/api/v1/doors/yard%2Fgate/open").token(&otto).send().await;
+    let broken = server
+        .request(Method::POST, "/api/v1/doors/yard%2Fgate/open")
+        .token(&otto)
+        .json(r#"{"reason": "a parcel"}"#)
+        .send()
+        .await;
     assert_eq!((broken.status, &*broken.code()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
-    let unknown = server.request(Method::POST, "/api/v1/doors/moon/open").token(&otto).send().await;
+    let unknown = server
+        .request(Method::POST, "/api/v1/doors/moon/open")
+        .token(&otto)
+        .json(r#"{"reason": "a parcel"}"#)
+        .send()
+        .await;
     assert_eq!((unknown.status, &*unknown.code()), (StatusCode::NOT_FOUND, "not_found"));
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::Folder;
 use godvision_core::journal::{Entry, Journal, JournalError, Level, MemoryJournal, Query};
 use godvision_core::{MonoTime, Name, Stamp, WallTime};
-use godvision_server::store::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, Store, TEXT_BYTES_MAX};
+use godvision_server::store::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, Store, TEXT_BYTES_MAX, verify};
 use proptest::prelude::*;
 
 const CHILD_FOLDER: &str = "GODVISION_TEST_JOURNAL_FOLDER";
@@ -90,6 +90,7 @@ async fn nothing_acknowledged_is_lost_in_a_kill() {
     }
     let next = store.journal().append(entry(0, "a", Level::Info, "after")).await.unwrap();
     assert!(next > *kept.keys().max().unwrap());
+    assert_eq!(verify(folder.path(), &[], |_| ()).await.unwrap().broken, None, "and the chain was never cut");
 }
 
 #[tokio::test]

@@ -129,7 +129,8 @@ async fn refused(client: &Client) -> anyhow::Result<String> {
 }
 
 async fn by_hand(client: &Client) -> anyhow::Result<String> {
-    let answer = client.json(Method::POST, &format!("/api/v1/doors/{DOOR}/open"), Some(json!({}))).await?;
+    let answer =
+        client.json(Method::POST, &format!("/api/v1/doors/{DOOR}/open"), Some(json!({"reason": "a check"}))).await?;
     ensure!(answer["verdict"] == "admit", "the operator is refused: {}", answer["reason_text"]);
     Ok(format!("admin by {}, rule {}", answer["credential"], answer["rule"]))
 }

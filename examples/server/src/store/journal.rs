@@ -7,7 +7,9 @@
 //! Pages are read backwards along an index. A period is first turned into a range of ids by the table of hours, so the
 //! cost of a page does not grow with the journal, and a clock that was set back costs speed, not truth.
 //!
-//! **Never:** an answer before the commit; a dropped entry (a full queue makes callers wait).
+//! Every entry carries a hash that continues the one before it ([`super::chain`]).
+//!
+//! **Never:** an answer before the commit; a dropped entry (a full queue makes callers wait); a changed one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, QueryBuilder, Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
+use super::chain::{self, ChainHead};
+use super::{Doing, StoreError};
+
 /// Most entries in one commit.
 pub const BATCH_ROWS_MAX: usize = 256;
 /// Most entries that wait for the writer; whoever comes later waits for room.
@@ -31,6 +36,8 @@ const FIELDS_MAX: usize = 64;
 /// Most (service, level) pairs whose pages are merged; a larger subsystem is filtered row by row.
 const LANES_MAX: usize = 64;
 const MICROS_PER_HOUR: i64 = 3_600_000_000;
+/// Entries that retention removes in one commit: short enough that writers hardly wait for it.
+const RETIRED_ROWS_MAX: i64 = 2000;
 
 struct Job {
     entry: Entry,
@@ -71,6 +78,48 @@ impl SqliteJournal {
     /// [`JournalError::Store`].
     pub async fn services(&self) -> Result<Vec<String>, JournalError> {
         sqlx::query_scalar("SELECT name FROM service ORDER BY name").fetch_all(&self.pool).await.map_err(store_error)
+    }
+
+    /// The newest entry and its hash.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`].
+    pub async fn head(&self) -> Result<ChainHead, JournalError> {
+        chain::head(&self.pool).await.map_err(store_error)
+    }
+
+    /// Removes the entries older than `oldest`, from the oldest on, but for the newest of all; what is left can still be
+    /// verified. How many went. An entry with a clock set back stays until those before it may go.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; what went until then is gone.
+    pub async fn retire(&self, oldest: WallTime) -> Result<u64, StoreError> {
+        const DOING: &str = "removing old entries of the journal";
+        let mut gone = 0;
+        loop {
+            let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
+            // The run of old entries at the beginning, as far as one step goes.
+            let ids: Vec<(i64, i64)> = sqlx::query_as(
+                "SELECT id, at FROM journal WHERE id < (SELECT max(id) FROM journal) ORDER BY id LIMIT ?",
+            )
+            .bind(RETIRED_ROWS_MAX)
+            .fetch_all(&mut *step)
+            .await
+            .doing(DOING)?;
+            let old = ids.iter().take_while(|(_, at)| *at < oldest.as_unix_micros());
+            let Some((last, _)) = old.last() else { return Ok(gone) };
+            for sql in [
+                "UPDATE journal_anchor SET id = ?1, hash = (SELECT hash FROM journal WHERE id = ?1)",
+                "DELETE FROM journal WHERE id <= ?1",
+                "DELETE FROM journal_hour WHERE id_max <= ?1",
+            ] {
+                let done = sqlx::query(sql).bind(last).execute(&mut *step).await.doing(DOING)?;
+                if sql.starts_with("DELETE FROM journal W") {
+                    gone += done.rows_affected();
+                }
+            }
+            step.commit().await.doing(DOING)?;
+        }
     }
 
     /// Takes no more entries and returns when the last one is written.
@@ -166,43 +215,105 @@ async fn write(
     let _ = connection.close().await;
 }
 
-/// Writes the batch and returns the id of its first entry; the others follow one by one, because one statement under
-/// the write lock numbers its rows without a gap.
+/// An entry as it is stored.
+struct Row<'a> {
+    id: i64,
+    at: i64,
+    service: &'a str,
+    level: i64,
+    code: String,
+    text: String,
+    fields: String,
+    hash: chain::Hash,
+}
+
+impl<'a> Row<'a> {
+    fn new(id: i64, entry: &'a Entry, before: &chain::Hash) -> Self {
+        let fields: Vec<(&str, String)> =
+            entry.fields.iter().take(FIELDS_MAX).map(|(name, value)| (*name, cut(value))).collect();
+        let mut row = Self {
+            id,
+            at: entry.at.wall.as_unix_micros(),
+            service: entry.service.as_str(),
+            level: level_number(entry.level),
+            code: cut(&entry.code),
+            text: cut(&entry.text),
+            fields: serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned()),
+            hash: chain::Hash::default(),
+        };
+        let bytes = chain::Bytes {
+            id,
+            at: row.at,
+            level: row.level,
+            service: row.service.as_bytes(),
+            code: row.code.as_bytes(),
+            text: row.text.as_bytes(),
+            fields: row.fields.as_bytes(),
+        };
+        row.hash = bytes.hash(before);
+        row
+    }
+}
+
+/// Writes the batch and returns the id of its first entry; the others follow one by one.
 async fn commit(
     connection: &mut SqliteConnection,
     services: &mut HashMap<String, i64>,
     batch: &[Job],
 ) -> Result<u64, sqlx::Error> {
+    let entries: Vec<&Entry> = batch.iter().map(|job| &job.entry).collect();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for job in batch {
-        let name = job.entry.service.as_str();
+    let first = append_within(&mut transaction, services, &entries).await?;
+    transaction.commit().await?;
+    Ok(first)
+}
+
+/// Adds `entries` in a transaction that holds the write lock, and returns the id of the first: what else the transaction
+/// does is journalled with it or not done. Ids follow one another because the lock is held from the look at the last one on.
+pub(super) async fn append_within(
+    connection: &mut SqliteConnection,
+    services: &mut HashMap<String, i64>,
+    entries: &[&Entry],
+) -> Result<u64, sqlx::Error> {
+    for entry in entries {
+        let name = entry.service.as_str();
         if !services.contains_key(name) {
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO service (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
             )
             .bind(name)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await?;
             services.insert(name.to_owned(), id);
         }
     }
-    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO journal (at, service, level, code, text, fields) ");
-    insert.push_values(batch, |mut row, Job { entry, .. }| {
-        let fields: Vec<(&str, String)> =
-            entry.fields.iter().take(FIELDS_MAX).map(|(name, value)| (*name, cut(value))).collect();
-        row.push_bind(entry.at.wall.as_unix_micros());
-        row.push_bind(services.get(entry.service.as_str()).copied());
-        row.push_bind(level_number(entry.level));
-        row.push_bind(cut(&entry.code));
-        row.push_bind(cut(&entry.text));
-        row.push_bind(serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned()));
+    let (used, mut hash) = chain::last(connection).await?;
+    let first = used + 1;
+    let rows: Vec<Row> = (first..)
+        .zip(entries)
+        .map(|(id, entry)| {
+            let row = Row::new(id, entry, &hash);
+            hash = row.hash;
+            row
+        })
+        .collect();
+    let mut insert =
+        QueryBuilder::<Sqlite>::new("INSERT INTO journal (id, at, service, level, code, text, fields, hash) ");
+    insert.push_values(rows, |mut values, row| {
+        values.push_bind(row.id);
+        values.push_bind(row.at);
+        values.push_bind(services.get(row.service).copied());
+        values.push_bind(row.level);
+        values.push_bind(row.code);
+        values.push_bind(row.text);
+        values.push_bind(row.fields);
+        values.push_bind(row.hash.to_vec());
     });
-    let last = insert.build().persistent(false).execute(&mut *transaction).await?.last_insert_rowid();
-    let first = last - batch.len() as i64 + 1;
+    insert.build().persistent(false).execute(&mut *connection).await?;
 
     let mut hours: HashMap<i64, (i64, i64, i64)> = HashMap::new();
-    for (id, job) in (first..).zip(batch) {
-        let hour = job.entry.at.wall.as_unix_micros().div_euclid(MICROS_PER_HOUR);
+    for (id, entry) in (first..).zip(entries) {
+        let hour = entry.at.wall.as_unix_micros().div_euclid(MICROS_PER_HOUR);
         let (_, id_max, entries) = hours.entry(hour).or_insert((id, id, 0));
         *id_max = id;
         *entries += 1;
@@ -217,10 +328,9 @@ async fn commit(
         .bind(id_min)
         .bind(id_max)
         .bind(entries)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await?;
     Ok(u64::try_from(first).unwrap_or_default())
 }
 

@@ -1,13 +1,16 @@
 //! What the server keeps in its data folder: one SQLite database, and one key file for the secrets in it.
 //!
 //! [`Store::open`] makes or opens `godvision.db` (WAL, `synchronous = FULL`: what was acknowledged survives a power cut)
-//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Sightings`], [`Plates`], [`Faces`], [`Users`], [`Sessions`],
+//! and brings its schema up to date. The parts: [`SqliteJournal`], [`Sightings`], [`Plates`], [`Faces`], [`Access`], [`Users`], [`Sessions`],
 //! [`Settings`], [`Secrets`].
 //!
 //! **Never:** clips (the spool and the archive own those), plain passwords or tokens, a second database.
 
+mod access;
+mod chain;
 mod faces;
 mod journal;
+mod people;
 mod plates;
 mod secrets;
 mod sessions;
@@ -24,8 +27,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 
+pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, RuleVersion, RulesInForce};
+pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use people::{
+    KEYS_EACH_MAX, KeyKind, PEOPLE_MAX, PEOPLE_PAGE_MAX, PERSON_GROUPS_MAX, PERSON_NOTE_CHARS_MAX, PeopleQuery, Person,
+    PersonKey, TITLE_CHARS_MAX,
+};
 pub use plates::{
     KnownPlate, NOTE_CHARS_MAX, OWNER_CHARS_MAX, PLATE_PAGE_MAX, PLATES_MAX, PlateMatch, PlateProblem, Plates, Standing,
 };
@@ -51,6 +60,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "store", include_str!("../../migrations/0001_store.sql")),
     (2, "sightings", include_str!("../../migrations/0002_sightings.sql")),
     (3, "plates", include_str!("../../migrations/0003_plates.sql")),
+    (4, "chain", include_str!("../../migrations/0004_chain.sql")),
+    (5, "access", include_str!("../../migrations/0005_access.sql")),
 ];
 
 /// Why the store did not do what it was asked.
@@ -85,6 +96,9 @@ pub enum StoreError {
     /// A plate with what was written about it cannot be kept.
     #[error(transparent)]
     BadPlate(#[from] PlateProblem),
+    /// People or rules were not changed.
+    #[error(transparent)]
+    Access(#[from] AccessProblem),
     /// A photo is no good, or what was asked of the faces is refused.
     #[error(transparent)]
     Face(#[from] FaceProblem),
@@ -199,6 +213,7 @@ pub struct Store {
     sightings: Sightings,
     plates: Plates,
     faces: Faces,
+    access: Access,
     users: Users,
     sessions: Sessions,
     settings: Settings,
@@ -235,6 +250,10 @@ impl Store {
             .await
             .doing("opening it")?;
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
+        let sealed = chain::seal(&pool).await?;
+        if sealed > 0 {
+            tracing::info!(sealed, "entries of an earlier version were sealed");
+        }
         let writer = options.connect().await.doing("opening it to write the journal")?;
         let seen = options.connect().await.doing("opening it to write sightings")?;
         let (settings, secrets) = (Settings::new(pool.clone()), Secrets::new(pool.clone(), &key));
@@ -243,6 +262,7 @@ impl Store {
             journal: Arc::new(SqliteJournal::start(writer, pool.clone())),
             sightings: Sightings::start(seen, pool.clone(), Arc::clone(&clock)),
             plates: Plates::open(pool.clone(), Arc::clone(&clock)).await?,
+            access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone())?,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings,
@@ -269,6 +289,11 @@ impl Store {
     /// The people whose faces are known.
     pub fn faces(&self) -> &Faces {
         &self.faces
+    }
+
+    /// The people and rules, and what is in force of them.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Who may sign in.

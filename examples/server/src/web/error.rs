@@ -85,6 +85,14 @@ impl IntoResponse for WebError {
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Access(problem) => {
+                let status = match problem.code() {
+                    "not_found" => StatusCode::NOT_FOUND,
+                    "meanwhile" => StatusCode::CONFLICT,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                Self::new(status, problem.code(), problem.to_string())
+            }
             StoreError::Face(problem) => Self::bad_request(problem.code(), problem.to_string()),
             StoreError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string())
                 .with_header(header::RETRY_AFTER, "3"),

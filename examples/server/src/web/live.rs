@@ -279,6 +279,11 @@ impl LiveHub {
         }
     }
 
+    /// Whether the server is stopping.
+    pub fn is_stopping(&self) -> bool {
+        lock(&self.shared.cameras).stopping
+    }
+
     /// Ends all views and refuses new ones, for a graceful stop.
     pub fn stop(&self) {
         let mut cameras = lock(&self.shared.cameras);

@@ -123,11 +123,21 @@ impl AppState {
         text: String,
         fields: &[(&'static str, &str)],
     ) -> Result<(), WebError> {
+        self.store().journal().append(self.entry(level, code, text, fields)?).await?;
+        Ok(())
+    }
+
+    /// The line about something people did through the web layer, for what journals it with the change itself.
+    fn entry(
+        &self,
+        level: Level,
+        code: &str,
+        text: String,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Entry, WebError> {
         let service = Name::new("web").map_err(|error| WebError::bad_request("bad_name", error.to_string()))?;
         let entry = Entry::new(self.clock().now(), service, level, code, text);
-        let entry = fields.iter().fold(entry, |entry, (name, value)| entry.with(name, value));
-        self.store().journal().append(entry).await?;
-        Ok(())
+        Ok(fields.iter().fold(entry, |entry, (name, value)| entry.with(name, value)))
     }
 }
 

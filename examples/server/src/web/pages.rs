@@ -21,8 +21,12 @@ use super::system::{Camera, Clip, ClipState};
 use super::{AppState, WebError};
 use crate::store::Role;
 
+pub(super) mod board;
 pub(super) mod faces;
+pub(super) mod moments;
+pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod rules;
 pub(super) mod sightings;
 
 /// What the frame around every page shows.
@@ -244,10 +248,11 @@ struct ClipCard {
     state: &'static str,
     percent: u8,
     why: String,
+    marks: Vec<moments::Mark>,
 }
 
 impl ClipCard {
-    fn new(clip: Clip, cameras: &[Camera]) -> Self {
+    fn new(clip: Clip, cameras: &[Camera], marks: Vec<moments::Mark>) -> Self {
         let title = cameras.iter().find(|camera| camera.id == clip.camera).map(|camera| camera.title.clone());
         let state = clip.state.code();
         let (percent, why) = match clip.state {
@@ -267,6 +272,7 @@ impl ClipCard {
             state,
             percent,
             why,
+            marks,
         }
     }
 }
@@ -321,13 +327,21 @@ pub(super) async fn clips(
     let last = clips.last().filter(|_| clips.len() == limit).map_or("", |clip| &clip.id);
     let page = |before| address("/clips", &[("camera", &camera), ("from", &from), ("to", &to), ("before", before)]);
     let (newest, older) = (page(""), (!last.is_empty()).then(|| page(last)));
+    let doors = state.system().doors();
+    let mut cards = Vec::with_capacity(clips.len());
+    for clip in clips {
+        match moments::marks_of(&state, &doors, &clip).await {
+            Ok(marks) => cards.push(ClipCard::new(clip, &cameras, marks)),
+            Err(error) => return error_page(error),
+        }
+    }
     shown(&ClipsPage {
         shell: Shell::new("clips", &who),
         is_filtered: !(camera.is_empty() && from.is_empty() && to.is_empty()),
         is_first_page: given(asked.before.as_deref()).is_none(),
         newest,
         older,
-        clips: clips.into_iter().map(|clip| ClipCard::new(clip, &cameras)).collect(),
+        clips: cards,
         cameras: cameras
             .into_iter()
             .map(|it| Choice { is_chosen: it.id.as_str() == camera, value: it.id.to_string(), title: it.title })
@@ -345,6 +359,8 @@ struct DecisionRow {
     reason: &'static str,
     rule: Option<String>,
     source: String,
+    /// Plays the clip around it.
+    clip: Option<String>,
 }
 
 impl From<&Decision> for DecisionRow {
@@ -357,6 +373,7 @@ impl From<&Decision> for DecisionRow {
             reason: decision.reason.code(),
             rule: decision.rule.as_ref().map(ToString::to_string),
             source: decision.source.to_string(),
+            clip: None,
         }
     }
 }
@@ -382,18 +399,25 @@ struct DoorsPage {
 
 /// `GET /doors`
 pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extension<Who>) -> Response {
-    let card = |door: super::system::Door| DoorCard {
-        id: door.id.to_string(),
-        path: escape(door.id.as_str()).replace('/', "%2F"),
-        title: door.title,
-        state: door_state(door.state),
-        since: door.since.into(),
-        indication: indication_code(door.indication),
-        open_for: door.open_for.map(length),
-        detail: door.detail,
-        decisions: door.decisions.iter().map(DecisionRow::from).collect(),
-    };
-    let doors = state.system().doors().into_iter().map(card).collect();
+    let mut doors = Vec::new();
+    for door in state.system().doors() {
+        let mut decisions: Vec<DecisionRow> = Vec::with_capacity(door.decisions.len());
+        for decision in &door.decisions {
+            let clip = moments::clip_of(&state, &door, decision).await;
+            decisions.push(DecisionRow { clip, ..decision.into() });
+        }
+        doors.push(DoorCard {
+            id: door.id.to_string(),
+            path: escape(door.id.as_str()).replace('/', "%2F"),
+            title: door.title,
+            state: door_state(door.state),
+            since: door.since.into(),
+            indication: indication_code(door.indication),
+            open_for: door.open_for.map(length),
+            detail: door.detail,
+            decisions,
+        });
+    }
     shown(&DoorsPage { shell: Shell::new("doors", &who), doors })
 }
 
@@ -407,6 +431,7 @@ struct JournalRow {
     text: String,
     fields: Vec<(String, String)>,
     sighting: Option<u64>,
+    clip: Option<String>,
 }
 
 impl From<Kept> for JournalRow {
@@ -421,6 +446,7 @@ impl From<Kept> for JournalRow {
             text: entry.text,
             sighting: entry.fields.iter().find(|(name, _)| name == "sighting").and_then(|(_, id)| id.parse().ok()),
             fields: entry.fields,
+            clip: None,
         }
     }
 }
@@ -440,6 +466,7 @@ struct JournalPage {
     newest: String,
     older: Option<String>,
     export: String,
+    head: String,
 }
 
 /// `GET /journal`
@@ -467,7 +494,13 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
     };
     let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.id.to_string());
     let older = last.map(|last| page("/journal", &last));
-    let mut rows: Vec<JournalRow> = rows.into_iter().map(JournalRow::from).collect();
+    let doors = state.system().doors();
+    let mut shown_rows = Vec::with_capacity(rows.len());
+    for row in rows {
+        let clip = moments::clip_of_line(state, &doors, &row).await;
+        shown_rows.push(JournalRow { clip, ..row.into() });
+    }
+    let mut rows = shown_rows;
     // A line outlives what was seen; its picture is shown while there is one.
     let named: Vec<u64> = rows.iter().filter_map(|row| row.sighting).collect();
     let kept = state.store().sightings().with_crops(&named).await?;
@@ -482,6 +515,7 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
         newest: page("/journal", ""),
         older,
         export: page("/journal.csv", ""),
+        head: journal.head().await?.to_string(),
         rows,
         service,
         from,

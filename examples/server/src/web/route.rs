@@ -39,9 +39,10 @@ pub fn routes() -> Vec<Route> {
     const VIEWER: Access = Access::AtLeast(Role::Viewer);
     const OPERATOR: Access = Access::AtLeast(Role::Operator);
     const ADMIN: Access = Access::AtLeast(Role::Admin);
-    // A list of plates and photos are longer than any other request.
+    // Rules, a list of plates and photos are longer than any other request.
     let photos = DefaultBodyLimit::max(api::faces::ENROL_BYTES_MAX);
     let photo = DefaultBodyLimit::max(api::faces::SEARCH_BYTES_MAX);
+    let rules = DefaultBodyLimit::max(api::rules::RULES_BODY_BYTES_MAX);
     let large = DefaultBodyLimit::max(api::plates::IMPORT_BYTES_MAX);
     vec![
         // Pages.
@@ -55,7 +56,10 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/plates", OPERATOR, get(pages::plates::plates)),
         line(Method::GET, "/plates.csv", OPERATOR, get(api::plates::csv)),
         line(Method::GET, "/faces", ADMIN, get(pages::faces::faces)),
+        line(Method::GET, "/people", ADMIN, get(pages::people::people)),
+        line(Method::GET, "/rules", ADMIN, get(pages::rules::rules)),
         line(Method::GET, "/doors", VIEWER, get(pages::doors)),
+        line(Method::GET, "/board", VIEWER, get(pages::board::board)),
         line(Method::GET, "/journal", VIEWER, get(pages::journal)),
         line(Method::GET, "/journal.csv", VIEWER, get(api::journal::csv)),
         line(Method::GET, "/assets/{name}", ANYONE, get(assets::asset)),
@@ -94,9 +98,29 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/strangers", ADMIN, get(api::faces::strangers)),
         line(Method::PUT, "/api/v1/strangers/{id}", ADMIN, put(api::faces::name_stranger)),
         line(Method::DELETE, "/api/v1/strangers/{id}", ADMIN, delete(api::faces::forget_stranger)),
+        line(Method::GET, "/api/v1/people", ADMIN, get(api::people::list)),
+        line(Method::PUT, "/api/v1/people/{id}", ADMIN, put(api::people::put)),
+        line(Method::DELETE, "/api/v1/people/{id}", ADMIN, delete(api::people::remove)),
+        line(Method::POST, "/api/v1/people/{id}/restore", ADMIN, post(api::people::restore)),
+        line(Method::POST, "/api/v1/people/{id}/keys", ADMIN, post(api::people::add_key)),
+        line(Method::PUT, "/api/v1/keys/{id}", ADMIN, put(api::people::set_key)),
+        line(Method::DELETE, "/api/v1/keys/{id}", ADMIN, delete(api::people::remove_key)),
+        line(Method::GET, "/api/v1/rules", ADMIN, get(api::rules::get)),
+        line(Method::PUT, "/api/v1/rules", ADMIN, put(api::rules::put).layer(rules)),
+        line(Method::POST, "/api/v1/rules/check", ADMIN, post(api::rules::check).layer(rules)),
+        line(Method::POST, "/api/v1/rules/explain", ADMIN, post(api::rules::explain).layer(rules)),
+        line(Method::GET, "/api/v1/rules/versions", ADMIN, get(api::rules::versions)),
+        line(Method::GET, "/api/v1/rules/versions/{id}", ADMIN, get(api::rules::version)),
         line(Method::GET, "/api/v1/doors", VIEWER, get(api::doors::list)),
+        line(Method::GET, "/api/v1/door-setup", ADMIN, get(api::door_setup::blank)),
+        line(Method::GET, "/api/v1/doors/{id}/setup", ADMIN, get(api::door_setup::get)),
+        line(Method::PUT, "/api/v1/doors/{id}/setup", ADMIN, put(api::door_setup::put)),
+        line(Method::DELETE, "/api/v1/doors/{id}", ADMIN, delete(api::door_setup::remove)),
+        line(Method::POST, "/api/v1/relay-status", ADMIN, post(api::door_setup::read_relay)),
+        line(Method::GET, "/api/v1/doors/changes", VIEWER, get(api::doors::changes)),
         line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),
         line(Method::GET, "/api/v1/journal", VIEWER, get(api::journal::list)),
         line(Method::GET, "/api/v1/journal/services", VIEWER, get(api::journal::services)),
+        line(Method::GET, "/api/v1/journal/head", VIEWER, get(api::journal::head)),
     ]
 }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use godvision_core::bus::{ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{Decision, DoorState, Indication};
 use godvision_core::signal::media::{StreamState, VideoFormat};
 use godvision_core::signal::seen::{Rest, Tamper};
-use godvision_core::{Name, WallTime};
+use godvision_core::{Name, Secret, WallTime};
 
 pub use crate::store::Switch;
 
@@ -174,6 +175,72 @@ pub struct Door {
     pub detail: String,
     /// The last decisions at it, newest first.
     pub decisions: Vec<Decision>,
+    /// The cameras that see who stands there, in the order of the site document.
+    pub cameras: Vec<Name>,
+}
+
+/// A parameter of a door, as a form shows it.
+#[derive(Clone, Debug)]
+pub struct DoorField {
+    /// What it is.
+    pub spec: ParamSpec,
+    /// What the site document says; never what is secret.
+    pub value: Option<ParamValue>,
+    /// Whether the document says anything.
+    pub is_set: bool,
+}
+
+/// Something that a door can be opened by what it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorSource {
+    /// The output: `qr/yard#sightings`.
+    pub output: String,
+    /// The door's input that takes it.
+    pub input: &'static str,
+    /// Whether it does.
+    pub is_linked: bool,
+}
+
+/// A door as an administrator edits it.
+#[derive(Clone, Debug)]
+pub struct DoorSetup {
+    /// Every parameter of a door.
+    pub fields: Vec<DoorField>,
+    /// What can be read at it.
+    pub sources: Vec<DoorSource>,
+}
+
+/// What of a door is to be changed. What is not named stays.
+#[derive(Clone, Debug, Default)]
+pub struct DoorChange {
+    /// Parameters; `None` for as it is when nothing is said.
+    pub params: Vec<(String, Option<ParamValue>)>,
+    /// The outputs that are read at it from then on; `None` for as it was.
+    pub sources: Option<Vec<String>>,
+}
+
+/// Which relay is asked.
+#[derive(Clone, Debug, Default)]
+pub struct RelayAsk {
+    /// That of this door.
+    pub door: Option<Name>,
+    /// An address that counts instead of the door's.
+    pub relay: Option<Secret>,
+    /// A channel that counts instead of the door's.
+    pub channel: Option<i64>,
+}
+
+/// What a relay says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayReading {
+    /// Whether its contact is on.
+    pub is_on: bool,
+    /// How long the answer took.
+    pub took: Duration,
+    /// The driver.
+    pub driver: &'static str,
+    /// Whether it ends a pulse by itself.
+    pub is_timed_by_device: bool,
 }
 
 /// How one part of the system is.
@@ -258,6 +325,31 @@ pub trait System: Send + Sync + 'static {
     /// # Errors
     /// [`SystemError`].
     fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>>;
+
+    /// A door as it is edited; without one, a door that is still to be made.
+    ///
+    /// # Errors
+    /// [`SystemError::NotFound`].
+    fn door_setup(&self, door: Option<&Name>) -> Result<DoorSetup, SystemError>;
+
+    /// Adds a door to the site document or changes it there, and puts it in force. [`SystemError::Refused`] begins with the
+    /// parameter it is about, if it is about one.
+    ///
+    /// # Errors
+    /// [`SystemError`]; then everything is as it was.
+    fn put_door<'a>(&'a self, door: &'a Name, change: DoorChange) -> BoxFuture<'a, Result<(), SystemError>>;
+
+    /// Takes a door out of the site document, with its links.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn remove_door<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>>;
+
+    /// Reads a relay's contact now. Moves nothing.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>>;
 
     /// How the parts are.
     fn health(&self) -> Vec<Health>;

@@ -13,9 +13,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
+use godvision_access::pass::PassVerifier;
+use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::seen::Region;
 use godvision_core::{ManualClock, MonoTime, Name, Secret, Stamp, WallTime};
-use godvision_server::store::{KnownPlate, NewSighting, Role, Standing, Store};
+use godvision_server::store::{KeyKind, KnownPlate, NewSighting, Person, Role, Standing, Store};
 use godvision_server::web::live::{LiveHub, LiveLimits};
 use godvision_server::web::{AppState, WebOptions, serve};
 use godvision_vision::face::Embedding;
@@ -76,6 +78,31 @@ pub(crate) async fn enrolled(store: &Store, person: &str) {
     }
 }
 
+/// A line of the journal for changes that a test makes itself.
+pub(crate) fn line() -> Entry {
+    let at = Stamp::new(MonoTime::ZERO, WallTime::from_unix_seconds(NOW));
+    Entry::new(at, Name::new("test").expect("a name"), Level::Info, "test.changed", "a test changed it")
+}
+
+/// `name` is known, has a card, and is not removed; the number of the card.
+pub(crate) async fn known(store: &Store, name: &str) -> u64 {
+    let name = Name::new(name).expect("a name of the test is valid");
+    let _ = store.access().restore_person(&name, line()).await;
+    let known = match store.access().person(&name).await.unwrap() {
+        Some(known) => known,
+        None => Person::new(name.clone()),
+    };
+    store.access().put_person(&known, line()).await.unwrap();
+    match known.keys.first() {
+        Some(key) => key.id,
+        None => {
+            // Nobody else's: made of the name.
+            let card: String = name.as_str().bytes().map(|byte| format!("{byte:02X}")).collect();
+            store.access().add_key(&name, KeyKind::Card, card.into(), |_| line()).await.unwrap()
+        }
+    }
+}
+
 /// A stranger who was seen; the group.
 pub(crate) fn stranger(store: &Store) -> u64 {
     let values: Vec<f32> = (0..128).map(|n| if n % 2 == 0 { 1.0 } else { -1.0 }).collect();
@@ -131,6 +158,7 @@ impl Server {
         for (name, role) in [("ada", Role::Admin), ("otto", Role::Operator), ("vera", Role::Viewer)] {
             store.users().create(name, Secret::from(PASSWORD), role).await.unwrap();
         }
+        store.access().load(PassVerifier::default()).await.unwrap();
         let site = Arc::new(site(clock.clone()));
         let live = LiveHub::new(LiveLimits::default(), Arc::new(clock.clone()));
         let state = AppState::new(site.clone(), store.clone(), live.clone(), Arc::new(clock.clone()), options);

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use godvision_core::bus::{ParamKind, ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verdict};
 use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, Health, Switch, System, SystemError, Watching,
+    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup, DoorSource,
+    Health, RelayAsk, RelayReading, Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -85,6 +87,7 @@ pub(crate) fn door(id: &str, title: &str, state: DoorState) -> Door {
         open_for: Some(Duration::from_secs(5)),
         detail: String::new(),
         decisions: Vec::new(),
+        cameras: vec![name("yard/camera")],
     }
 }
 
@@ -250,6 +253,47 @@ impl System for Site {
             found.decisions.insert(0, decision.clone());
             Ok(decision)
         })
+    }
+
+    fn door_setup(&self, door: Option<&Name>) -> Result<DoorSetup, SystemError> {
+        if let Some(door) = door.filter(|door| self.doors.lock().unwrap().iter().all(|it| it.id != **door)) {
+            return Err(not_found("door", door.as_str()));
+        }
+        let spec = ParamSpec::required("relay", ParamKind::Secret, "the relay");
+        let channel = ParamSpec::with_default("channel", ParamKind::Integer { min: 0, max: 63 }, 0_i64, "its channel");
+        let is_set = door.is_some();
+        Ok(DoorSetup {
+            fields: vec![
+                DoorField { spec, value: None, is_set },
+                DoorField { spec: channel, value: is_set.then_some(ParamValue::Integer(1)), is_set },
+            ],
+            sources: vec![DoorSource { output: "qr/yard#sightings".into(), input: "sightings", is_linked: is_set }],
+        })
+    }
+
+    fn put_door<'a>(&'a self, id: &'a Name, _: DoorChange) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let mut doors = self.doors.lock().unwrap();
+            if doors.iter().all(|it| it.id != *id) {
+                doors.push(door(id.as_str(), "New", DoorState::Unknown));
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_door<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let mut doors = self.doors.lock().unwrap();
+            let found = doors.iter().position(|it| it.id == *id).ok_or_else(|| not_found("door", id.as_str()))?;
+            doors.remove(found);
+            Ok(())
+        })
+    }
+
+    fn read_relay(&self, _: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        let took = Duration::from_millis(12);
+        let told = RelayReading { is_on: false, took, driver: "simulated", is_timed_by_device: true };
+        Box::pin(async move { Ok(told) })
     }
 
     fn health(&self) -> Vec<Health> {

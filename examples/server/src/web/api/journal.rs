@@ -100,6 +100,19 @@ pub(crate) async fn services(State(state): State<AppState>) -> Result<Json<Servi
     Ok(Json(ServiceList { services: state.store().journal().services().await? }))
 }
 
+#[derive(Serialize)]
+pub(crate) struct HeadView {
+    id: u64,
+    hash: String,
+    head: String,
+}
+
+/// `GET /api/v1/journal/head`
+pub(crate) async fn head(State(state): State<AppState>) -> Result<Json<HeadView>, WebError> {
+    let head = state.store().journal().head().await?;
+    Ok(Json(HeadView { id: head.id, hash: crate::store::hex(&head.hash), head: head.to_string() }))
+}
+
 /// A cell of a CSV file (RFC 4180). A leading `=`, `+`, `-` or `@` gets an apostrophe: spreadsheets run such cells.
 pub(super) fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };

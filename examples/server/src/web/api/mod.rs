@@ -4,11 +4,14 @@
 
 pub(super) mod cameras;
 pub(super) mod clips;
+pub(super) mod door_setup;
 pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod rules;
 pub(super) mod sightings;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};

@@ -1,14 +1,8 @@
 //! The page of sightings: what was read or recognised, as pictures.
 
-use std::time::Duration;
-
 use super::*;
 use crate::store::KeptSighting;
 use crate::web::api::sightings::{KINDS, SightingParameters};
-use crate::web::system::ClipQuery;
-
-/// A clip's last frame may be a little before the sighting that it shows: reading takes its time.
-const CLIP_SLACK: Duration = Duration::from_secs(1);
 
 struct SightingCard {
     id: u64,
@@ -88,8 +82,9 @@ async fn page(state: &AppState, who: &Who, asked: SightingParameters) -> Result<
 
 async fn card(state: &AppState, it: KeptSighting, cameras: &[Camera]) -> SightingCard {
     let title = cameras.iter().find(|camera| camera.id.as_str() == it.camera).map(|camera| camera.title.clone());
+    let by = godvision_core::Name::new(&it.camera).ok();
     SightingCard {
-        clip: clip_around(state, &it).await,
+        clip: moments::clip_at(state, by.as_slice(), it.at).await,
         id: it.id,
         at: it.at.into(),
         camera: title.unwrap_or(it.camera),
@@ -101,24 +96,4 @@ async fn card(state: &AppState, it: KeptSighting, cameras: &[Camera]) -> Sightin
         percent: (it.score.min(1000) + 5) / 10,
         has_crop: it.crop_bytes > 0,
     }
-}
-
-/// The address of the clip that shows the moment of a sighting, if one was recorded and is complete.
-async fn clip_around(state: &AppState, it: &KeptSighting) -> Option<String> {
-    let camera = godvision_core::Name::new(&it.camera).ok()?;
-    let to = Some(it.at.plus_micros(1));
-    let query = ClipQuery { camera: Some(camera), to, limit: 1, ..ClipQuery::default() };
-    let clip = state.system().clips(query).await.ok()?.into_iter().next()?;
-    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    let end = clip.from.plus_micros(micros(clip.duration + CLIP_SLACK));
-    // One that still grows cannot be played yet.
-    let is_within = it.at < end && clip.state != ClipState::Recording;
-    is_within.then(|| {
-        let seconds = (it.at.as_unix_micros() - clip.from.as_unix_micros()) / 1_000_000;
-        let next = clip.from.plus_micros(1_000_000);
-        let (from, to) = (clip.from.to_string(), next.to_string());
-        // A little before, so that one sees it come.
-        let start = (seconds - 2).max(0);
-        format!("{}#at={start}", address("/clips", &[("camera", clip.camera.as_str()), ("from", &from), ("to", &to)]))
-    })
 }

@@ -1,0 +1,760 @@
+//! [`Access`]: the people and rules of the site, and what is in force of them at the doors.
+//!
+//! ```text
+//! person, person_group, person_key (database) --+--> Directory --+
+//! rules.toml, every version of it (database) ---+--> rules ------+--> AccessControl --swapped whole--> every door
+//! ```
+//! A change is one transaction: what is written, the doors' new [`AccessControl`] made of it, and the line in the journal
+//! that says who did it. What the doors could not use is refused and changes nothing; nothing changes without its line.
+//!
+//! Rules speak of groups that the document names; whoever is put in a group of that name here is a member too. A group that
+//! only stands here is nobody's business until the document names it: `residents = []` is enough.
+//!
+//! **Never:** a decision; half a change; rules that do not compile (the last good ones stay in force).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use godvision_access::controller::SharedAccess;
+use godvision_access::credential::Directory;
+use godvision_access::pass::PassVerifier;
+use godvision_access::rule::{Explanation, Question};
+use godvision_access::{AccessControl, Error as RuleError, RuleSet};
+use godvision_core::journal::{Entry, Level};
+use godvision_core::signal::door::{Key, Reason, Verdict};
+use godvision_core::{Clock, Name, Secret, WallTime};
+use godvision_vision::plate::PlateText;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
+use super::{Doing, Secrets, StoreError, journal};
+use crate::persons;
+use crate::site::{self, PERSONS_FILE, RULES_FILE};
+
+/// Versions of the rules that are kept.
+pub const RULE_VERSIONS_MAX: usize = 200;
+/// Largest rule document that is edited here; a larger one is edited in its file.
+pub const RULES_BYTES_MAX: usize = 1 << 20;
+/// The setting that remembers which persons document was taken over.
+const PERSONS_SETTING: &str = "persons.imported";
+
+/// Why people or rules were not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessProblem {
+    /// The title is too long.
+    #[error("what a person is called has at most {} characters", people::TITLE_CHARS_MAX)]
+    Title,
+    /// The note is too long.
+    #[error("the note has at most {} characters", people::PERSON_NOTE_CHARS_MAX)]
+    Note,
+    /// Too many groups.
+    #[error("a person is put in at most {} groups", people::PERSON_GROUPS_MAX)]
+    Groups,
+    /// Too many keys.
+    #[error("a person has at most {} cards, PINs and plates: remove one first", people::KEYS_EACH_MAX)]
+    Keys,
+    /// No room.
+    #[error("there is room for {} people: remove some first", people::PEOPLE_MAX)]
+    Full,
+    /// Nobody has that name.
+    #[error("there is no person {name:?}")]
+    NoPerson {
+        /// The name.
+        name: String,
+    },
+    /// Somebody of that name was removed and can still come back.
+    #[error("{name} was removed within the last day: bring them back, or take another name")]
+    Removed {
+        /// The name.
+        name: String,
+    },
+    /// Nobody carries that.
+    #[error("nobody carries number {id}")]
+    NoKey {
+        /// The number.
+        id: u64,
+    },
+    /// Somebody has it.
+    #[error("this {kind} belongs to {person}")]
+    KeyTaken {
+        /// What it is.
+        kind: KeyKind,
+        /// Whose it is.
+        person: String,
+    },
+    /// Somebody has this PIN.
+    #[error("this PIN cannot be taken: choose another")]
+    PinTaken,
+    /// It is no card, PIN or plate.
+    #[error("{detail}")]
+    BadKey {
+        /// What it should be; never the text itself.
+        detail: String,
+    },
+    /// The doors cannot use it.
+    #[error(transparent)]
+    Refused(#[from] RuleError),
+    /// The rules were changed meanwhile.
+    #[error("the rules were changed meanwhile: look at them again")]
+    Meanwhile,
+    /// There is no such version.
+    #[error("there is no version {id} of the rules")]
+    NoVersion {
+        /// Its number.
+        id: u64,
+    },
+    /// The document is too large to be edited here.
+    #[error("rules of more than {RULES_BYTES_MAX} bytes are edited in their file")]
+    LongRules,
+    /// A file of the data folder is refused.
+    #[error("{file} is refused: {detail}")]
+    File {
+        /// Its name.
+        file: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl AccessProblem {
+    /// Stable code; where it is about a field, `bad_` and the field's name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Title => "bad_title",
+            Self::Note => "bad_note",
+            Self::Groups => "bad_groups",
+            Self::Keys | Self::KeyTaken { .. } | Self::PinTaken | Self::BadKey { .. } => "bad_key",
+            Self::Full => "list_full",
+            Self::NoPerson { .. } | Self::NoKey { .. } | Self::NoVersion { .. } => "not_found",
+            Self::Removed { .. } => "bad_name",
+            Self::Meanwhile => "meanwhile",
+            Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
+            Self::Refused(_) | Self::LongRules => "bad_rules",
+            Self::File { .. } => "bad_file",
+        }
+    }
+}
+
+/// A version of the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleVersion {
+    /// Grows; 0 before there is one.
+    pub id: u64,
+    /// Since when it was in force.
+    pub at: WallTime,
+    /// Who wrote it: a user, or `rules.toml`.
+    pub by: String,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug)]
+pub struct RulesInForce {
+    /// Which version.
+    pub version: RuleVersion,
+    /// The document.
+    pub text: Arc<str>,
+    /// How many rules it has.
+    pub rules: usize,
+    /// The groups it names.
+    pub groups: Vec<Name>,
+    /// Why the file that lies there now is not in force, if it is not.
+    pub refused: Option<String>,
+}
+
+/// The people and rules. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: SqlitePool,
+    clock: Arc<dyn Clock>,
+    folder: PathBuf,
+    secrets: Secrets,
+    /// Read when it is needed first: without its key the rest of the store still works.
+    salt: tokio::sync::OnceCell<[u8; 16]>,
+    shared: SharedAccess,
+    /// One change at a time.
+    turn: tokio::sync::Mutex<()>,
+    now: RwLock<Now>,
+}
+
+/// What the control in force was made of.
+#[derive(Clone)]
+struct Now {
+    passes: PassVerifier,
+    document: Arc<RuleSet>,
+    merged: Arc<RuleSet>,
+    groups: Arc<Groups>,
+    version: RuleVersion,
+    text: Arc<str>,
+    refused: Option<(String, String)>,
+}
+
+/// A control that is ready, with what it was made of.
+struct Made {
+    control: AccessControl,
+    merged: RuleSet,
+    groups: Groups,
+}
+
+fn merged(document: &RuleSet, groups: &Groups) -> RuleSet {
+    let mut set = document.clone();
+    for (group, members) in groups {
+        set.groups.entry(group.clone()).or_default().extend(members.iter().cloned());
+    }
+    set
+}
+
+impl Access {
+    /// Nobody and no rule, until [`Access::load`].
+    pub(super) fn new(
+        pool: SqlitePool,
+        clock: Arc<dyn Clock>,
+        folder: PathBuf,
+        secrets: Secrets,
+    ) -> Result<Self, StoreError> {
+        let rules = RuleSet::default();
+        let compiled = rules.compile().map_err(AccessProblem::from)?;
+        let passes = PassVerifier::default();
+        let control = AccessControl { directory: Directory::new([0; 16]), passes: passes.clone(), rules: compiled };
+        let now = Now {
+            passes,
+            merged: Arc::new(rules.clone()),
+            document: Arc::new(rules),
+            groups: Arc::default(),
+            version: RuleVersion { id: 0, at: WallTime::from_unix_seconds(0), by: String::new() },
+            text: "".into(),
+            refused: None,
+        };
+        let shared = SharedAccess::new(control);
+        let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
+        let salt = tokio::sync::OnceCell::new();
+        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, shared, turn, now }) })
+    }
+
+    async fn salt(&self) -> Result<[u8; 16], StoreError> {
+        self.inner.salt.get_or_try_init(|| persons::salt(&self.inner.secrets)).await.copied()
+    }
+
+    /// What is in force, for the doors.
+    pub fn shared(&self) -> &SharedAccess {
+        &self.inner.shared
+    }
+
+    fn now(&self) -> Now {
+        self.inner.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn path(&self) -> PathBuf {
+        self.inner.folder.join(RULES_FILE)
+    }
+
+    /// Reads people and rules and puts them in force; passes are believed if `passes` knows their key. Without
+    /// `rules.toml` the default rules are written there. If the file is refused, the last version that was in force is,
+    /// once more. A `persons.toml` that was not seen before is taken over: whom the cabinet does not know is added, and who
+    /// is revoked there is revoked here; what the cabinet says of others stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`AccessProblem::File`] if rules that never were in force, or new persons, are refused.
+    pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
+        {
+            let turn = self.inner.turn.lock().await;
+            self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
+            let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
+            let since = self.inner.clock.wall().plus_micros(-people::UNDO_MICROS);
+            people::sweep(&mut connection, since).await?;
+            let last = newest(&mut connection).await?;
+            drop((connection, turn));
+            if let Some((version, text)) = last {
+                let document = RuleSet::parse(&text).map_err(AccessProblem::from);
+                // A version that was in force and is none any more: of another version of this program.
+                if let Ok(document) = document {
+                    let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
+                    (now.document, now.version, now.text) = (Arc::new(document), version, text.into());
+                }
+            }
+        }
+        self.change(None, async |_| Ok(())).await?;
+        self.take_over_persons().await?;
+        let path = self.path();
+        match std::fs::read_to_string(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                site::write_text(&path, persons::DEFAULT_RULES)
+                    .map_err(|error| file_problem(RULES_FILE, format!("{error:#}")))?;
+            }
+            Err(error) => return Err(super::file_error(&path, &error)),
+        }
+        self.look_at_file().await?;
+        let now = self.now();
+        match now.refused {
+            Some((_, detail)) if now.version.id == 0 => Err(file_problem(RULES_FILE, detail)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts `rules.toml` in force if it is not what was read last. What is refused is journalled once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a refusal is none.
+    pub async fn look_at_file(&self) -> Result<(), StoreError> {
+        let path = self.path();
+        let text = match tokio::fs::read_to_string(&path).await {
+            Ok(text) => text,
+            Err(error) => return Err(super::file_error(&path, &error)),
+        };
+        let now = self.now();
+        if *now.text == *text || now.refused.as_ref().is_some_and(|(refused, _)| *refused == text) {
+            if *now.text == *text {
+                self.inner.now.write().unwrap_or_else(PoisonError::into_inner).refused = None;
+            }
+            return Ok(());
+        }
+        let entry = |level, code, text: String| {
+            Ok::<_, StoreError>(Entry::new(self.inner.clock.now(), service()?, level, code, text))
+        };
+        let changed = entry(Level::Security, "rules.changed", format!("{RULES_FILE} was changed and is in force"))?;
+        // The first ones were not changed by anybody.
+        let changed = (now.version.id > 0).then_some(changed);
+        match self.put_rules(&text, None, RULES_FILE, changed).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::Access(problem)) => {
+                let words = format!("{RULES_FILE} is refused, the last good rules stay in force: {problem}");
+                let entry = entry(Level::Error, "rules.refused", words)?;
+                self.inner.now.write().unwrap_or_else(PoisonError::into_inner).refused =
+                    Some((text, problem.to_string()));
+                self.change(Some(entry), async |_| Ok(())).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn take_over_persons(&self) -> Result<(), StoreError> {
+        let path = self.inner.folder.join(PERSONS_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(super::file_error(&path, &error)),
+        };
+        let seen = super::hex(&<sha2::Sha256 as sha2::Digest>::digest(&text));
+        let settings = super::Settings::new(self.inner.pool.clone());
+        if settings.get(PERSONS_SETTING).await?.is_some_and(|known| known == seen) {
+            return Ok(());
+        }
+        let listed = persons::read(&text, self.salt().await?);
+        let listed = listed.map_err(|error| file_problem(PERSONS_FILE, format!("{error:#}")))?;
+        let count = listed.len();
+        let text = format!("{PERSONS_FILE} was taken over: {count} people; it counts again when it is changed");
+        let entry = Entry::new(self.inner.clock.now(), service()?, Level::Security, "people.imported", text);
+        let now = self.inner.clock.wall();
+        let taken = self.change(Some(entry.with("people", count)), async |connection: &mut SqliteConnection| {
+            for (person, keys) in &listed {
+                let known = people::find(connection, &person.name).await?;
+                if known.is_none() && !people::is_gone(connection, &person.name).await? {
+                    people::put(connection, person, now).await?;
+                    for (kind, label, stored) in keys {
+                        people::add_key(connection, &person.name, (*kind, label), *stored, now).await?;
+                    }
+                } else if let Some(known) = known.filter(|known| person.is_revoked && !known.is_revoked) {
+                    people::put(connection, &Person { is_revoked: true, ..known }, now).await?;
+                }
+            }
+            sqlx::query(
+                "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )
+            .bind(PERSONS_SETTING)
+            .bind(&seen)
+            .execute(connection)
+            .await
+            .doing("remembering that the persons were taken over")
+            .map(drop)
+        });
+        match taken.await {
+            Err(StoreError::Access(problem)) => Err(file_problem(PERSONS_FILE, problem.to_string())),
+            other => other,
+        }
+    }
+
+    /// Writes, makes the doors' new control of it, journals, commits, and swaps the control: all of it or nothing.
+    async fn change<T>(
+        &self,
+        entry: Option<Entry>,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let _turn = self.inner.turn.lock().await;
+        let now = self.now();
+        self.change_to(&now.document, entry, work, |_| Ok(())).await
+    }
+
+    /// As [`Access::change`], in the caller's turn, with `document` as the rules from then on; `last` is done at the end,
+    /// when only the commit can fail.
+    async fn change_to<T>(
+        &self,
+        document: &Arc<RuleSet>,
+        entry: Option<Entry>,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+        last: impl FnOnce(&T) -> Result<(), StoreError>,
+    ) -> Result<T, StoreError> {
+        const DOING: &str = "changing people or rules";
+        // Before the transaction: made the first time, it is written by another connection.
+        let salt = self.salt().await?;
+        let mut step = self.inner.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
+        let done = work(&mut step).await?;
+        let made = self.make(&mut step, document, salt).await?;
+        if let Some(entry) = &entry {
+            journal::append_within(&mut step, &mut Default::default(), &[entry]).await.doing("journalling a change")?;
+        }
+        last(&done)?;
+        step.commit().await.doing(DOING)?;
+        let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
+        (now.document, now.merged, now.groups) = (Arc::clone(document), Arc::new(made.merged), Arc::new(made.groups));
+        self.inner.shared.replace(made.control);
+        Ok(done)
+    }
+
+    async fn make(
+        &self,
+        connection: &mut SqliteConnection,
+        document: &RuleSet,
+        salt: [u8; 16],
+    ) -> Result<Made, StoreError> {
+        let (directory, groups) = people::directory(connection, salt).await?;
+        let merged = merged(document, &groups);
+        let rules = merged.compile().map_err(AccessProblem::from)?;
+        let control = AccessControl { directory, passes: self.now().passes, rules };
+        Ok(Made { control, merged, groups })
+    }
+
+    // People --------------------------------------------------------------------------------------------------------
+
+    /// A page of people.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn people(&self, query: &PeopleQuery) -> Result<Vec<Person>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("listing people")?;
+        people::page(&mut connection, query).await
+    }
+
+    /// Somebody.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn person(&self, name: &Name) -> Result<Option<Person>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for a person")?;
+        people::find(&mut connection, name).await
+    }
+
+    /// What somebody carries.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoKey`], [`StoreError::Database`].
+    pub async fn key(&self, id: u64) -> Result<PersonKey, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for what somebody carries")?;
+        people::key(&mut connection, id).await
+    }
+
+    /// Adds a person, or changes what is known of them; `entry` goes into the journal with it. Their keys stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Access`], [`StoreError::Database`].
+    pub async fn put_person(&self, person: &Person, entry: Entry) -> Result<(), StoreError> {
+        person.check()?;
+        let now = self.inner.clock.wall();
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            if people::is_gone(connection, &person.name).await? {
+                return Err(AccessProblem::Removed { name: person.name.to_string() }.into());
+            }
+            people::put(connection, person, now).await
+        })
+        .await
+    }
+
+    /// Removes a person with all they carry; within a day [`Access::restore_person`] undoes it.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
+    pub async fn remove_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.mark(name, Some(self.inner.clock.wall()), entry).await
+    }
+
+    /// Brings back who was removed.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
+    pub async fn restore_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.mark(name, None, entry).await
+    }
+
+    async fn mark(&self, name: &Name, gone: Option<WallTime>, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            match people::set_gone(connection, name, gone).await? {
+                true => Ok(()),
+                false => Err(AccessProblem::NoPerson { name: name.to_string() }.into()),
+            }
+        })
+        .await
+    }
+
+    /// Gives somebody a card, PIN or plate, as people write it; a new PIN takes the place of the old one. `entry` is made
+    /// of what may be shown of it. A PIN costs a few milliseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Access`], [`StoreError::Database`].
+    pub async fn add_key(
+        &self,
+        person: &Name,
+        kind: KeyKind,
+        text: Secret,
+        entry: impl FnOnce(&str) -> Entry,
+    ) -> Result<u64, StoreError> {
+        let (text, key) = written(kind, &text)?;
+        let directory = Directory::new(self.salt().await?);
+        let stored = tokio::task::spawn_blocking(move || directory.stored(&key)).await;
+        let stored = stored.map_err(|error| StoreError::Hash { detail: error.to_string() })?;
+        let stored = stored.map_err(|error| AccessProblem::BadKey { detail: error.to_string() })?;
+        let label = kind.label(text.expose());
+        let now = self.inner.clock.wall();
+        self.change(Some(entry(&label)), async |connection: &mut SqliteConnection| {
+            if people::find(connection, person).await?.is_none() {
+                return Err(AccessProblem::NoPerson { name: person.to_string() }.into());
+            }
+            people::add_key(connection, person, (kind, &label), stored, now).await
+        })
+        .await
+    }
+
+    /// Withdraws a card, PIN or plate, or gives it back.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoKey`], [`StoreError::Database`].
+    pub async fn set_key(&self, id: u64, is_revoked: bool, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            people::key(connection, id).await?;
+            people::set_key(connection, id, is_revoked).await
+        })
+        .await
+    }
+
+    /// Forgets a card, PIN or plate: whoever shows it is unknown from then on.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoKey`], [`StoreError::Database`].
+    pub async fn remove_key(&self, id: u64, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            people::key(connection, id).await?;
+            people::remove_key(connection, id).await
+        })
+        .await
+    }
+
+    /// Every group that the rules name or somebody is put in here.
+    pub fn groups(&self) -> Vec<Name> {
+        self.now().merged.groups.keys().cloned().collect()
+    }
+
+    // Rules ---------------------------------------------------------------------------------------------------------
+
+    /// The rules in force.
+    pub fn rules(&self) -> RulesInForce {
+        let now = self.now();
+        RulesInForce {
+            rules: now.document.rules.len(),
+            groups: now.document.groups.keys().cloned().collect(),
+            version: now.version,
+            text: now.text,
+            refused: now.refused.map(|(_, detail)| detail),
+        }
+    }
+
+    /// Whether `text` could be in force, with the people there are.
+    ///
+    /// # Errors
+    /// [`AccessProblem`].
+    pub fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
+        let set = merged(&RuleSet::parse(text)?, &self.now().groups);
+        set.compile()?;
+        Ok(set)
+    }
+
+    /// Puts `text` in force, writes `rules.toml` and keeps it as a new version, by `by`. `base` is the version that was
+    /// looked at when it was edited.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Meanwhile`] if that is not the newest any more, [`AccessProblem::Refused`] with the place of what is
+    /// wrong; then nothing has changed.
+    pub async fn set_rules(&self, text: &str, base: u64, by: &str, entry: Entry) -> Result<RuleVersion, StoreError> {
+        if text.len() > RULES_BYTES_MAX {
+            return Err(AccessProblem::LongRules.into());
+        }
+        if self.now().version.id != base {
+            return Err(AccessProblem::Meanwhile.into());
+        }
+        self.put_rules(text, Some(base), by, Some(entry)).await
+    }
+
+    /// `base` is `None` for what stands in the file already.
+    async fn put_rules(
+        &self,
+        text: &str,
+        base: Option<u64>,
+        by: &str,
+        entry: Option<Entry>,
+    ) -> Result<RuleVersion, StoreError> {
+        let document = Arc::new(RuleSet::parse(text).map_err(AccessProblem::from)?);
+        let _turn = self.inner.turn.lock().await;
+        let (before, at, path) = (self.now(), self.inner.clock.wall(), self.path());
+        if base.is_some_and(|base| base != before.version.id) {
+            return Err(AccessProblem::Meanwhile.into());
+        }
+        let keep = async |connection: &mut SqliteConnection| keep_version(connection, at, by, text).await;
+        // The file is what the next start reads: written last, and put back if the commit fails.
+        let write = |_: &u64| match base {
+            Some(_) => site::write_text(&path, text).map_err(|error| file_problem(RULES_FILE, format!("{error:#}"))),
+            None => Ok(()),
+        };
+        let id = match self.change_to(&document, entry, keep, write).await {
+            Ok(id) => id,
+            Err(error) => {
+                if base.is_some()
+                    && std::fs::read_to_string(&path).is_ok_and(|there| there == text && *before.text != *there)
+                    && let Err(error) = site::write_text(&path, &before.text)
+                {
+                    tracing::error!(error = format!("{error:#}"), "the file of the rules holds what is not in force");
+                }
+                return Err(error);
+            }
+        };
+        let version = RuleVersion { id, at, by: by.to_owned() };
+        let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
+        (now.version, now.text, now.refused) = (version.clone(), text.into(), None);
+        Ok(version)
+    }
+
+    /// The newest versions of the rules, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn versions(&self) -> Result<Vec<RuleVersion>, StoreError> {
+        let rows: Vec<(i64, i64, String)> =
+            sqlx::query_as("SELECT id, at, by FROM rule_version ORDER BY id DESC LIMIT ?")
+                .bind(i64::try_from(RULE_VERSIONS_MAX).unwrap_or(i64::MAX))
+                .fetch_all(&self.inner.pool)
+                .await
+                .doing("listing versions of the rules")?;
+        Ok(rows.into_iter().map(version_of).collect())
+    }
+
+    /// The text of a version.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoVersion`], [`StoreError::Database`].
+    pub async fn version(&self, id: u64) -> Result<String, StoreError> {
+        let text: Option<String> = sqlx::query_scalar("SELECT text FROM rule_version WHERE id = ?")
+            .bind(i64::try_from(id).unwrap_or(-1))
+            .fetch_optional(&self.inner.pool)
+            .await
+            .doing("reading a version of the rules")?;
+        text.ok_or(StoreError::Access(AccessProblem::NoVersion { id }))
+    }
+
+    /// Why a question is answered as it is, by the rules in force or by `draft`: rule by rule, and what the directory says
+    /// before any rule.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Refused`] if the draft is, [`StoreError::Database`].
+    pub async fn explain(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Explanation, StoreError> {
+        let set = match draft {
+            Some(text) => Arc::new(self.check_rules(text)?),
+            None => self.now().merged,
+        };
+        let mut said = set.explain(question);
+        let by_hand = question.kind == godvision_access::rule::CredentialKind::Manual;
+        if let Some(name) = question.person {
+            let before = match self.person(name).await? {
+                Some(person) if person.is_revoked => Some(Reason::Revoked),
+                None if !by_hand => Some(Reason::UnknownCredential),
+                _ => None,
+            };
+            if let Some(reason) = before {
+                (said.verdict, said.reason, said.rule) = (Verdict::Refuse, reason, None);
+            }
+        }
+        Ok(said)
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.now();
+        write!(f, "access by version {} of the rules, {} groups", now.version.id, now.merged.groups.len())
+    }
+}
+
+fn service() -> Result<Name, StoreError> {
+    Name::new("access").map_err(|error| file_problem(RULES_FILE, error.to_string()))
+}
+
+fn file_problem(file: &'static str, detail: String) -> StoreError {
+    StoreError::Access(AccessProblem::File { file, detail })
+}
+
+/// A card, PIN or plate as people write it, as it is kept.
+pub(crate) fn written(kind: KeyKind, text: &Secret) -> Result<(Secret, Key), AccessProblem> {
+    let signs = text.expose().trim();
+    Ok(match kind {
+        KeyKind::Card => {
+            let digits: String = signs.chars().filter(|sign| !matches!(sign, ' ' | ':' | '-' | '.')).collect();
+            let digits = Secret::from(digits.to_uppercase());
+            (digits.clone(), Key::Card(digits))
+        }
+        KeyKind::Pin => (Secret::from(signs), Key::Pin(Secret::from(signs))),
+        KeyKind::Plate => {
+            let plate: PlateText = signs.parse().map_err(|_| AccessProblem::BadKey {
+                detail: "a plate has 2 to 10 Latin letters and digits, or the Cyrillic letters АВЕКМНОРСТУХ".to_owned(),
+            })?;
+            let plate = Secret::from(plate.as_str());
+            (plate.clone(), Key::Plate(plate))
+        }
+    })
+}
+
+fn version_of((id, at, by): (i64, i64, String)) -> RuleVersion {
+    RuleVersion { id: u64::try_from(id).unwrap_or_default(), at: WallTime::from_unix_micros(at), by }
+}
+
+async fn newest(connection: &mut SqliteConnection) -> Result<Option<(RuleVersion, String)>, StoreError> {
+    let row: Option<(i64, i64, String, String)> =
+        sqlx::query_as("SELECT id, at, by, text FROM rule_version ORDER BY id DESC LIMIT 1")
+            .fetch_optional(connection)
+            .await
+            .doing("reading the rules")?;
+    Ok(row.map(|(id, at, by, text)| (version_of((id, at, by)), text)))
+}
+
+async fn keep_version(
+    connection: &mut SqliteConnection,
+    at: WallTime,
+    by: &str,
+    text: &str,
+) -> Result<u64, StoreError> {
+    const DOING: &str = "keeping a version of the rules";
+    let done = sqlx::query("INSERT INTO rule_version (at, by, text) VALUES (?, ?, ?)")
+        .bind(at.as_unix_micros())
+        .bind(by)
+        .bind(text)
+        .execute(&mut *connection)
+        .await
+        .doing(DOING)?;
+    let id = done.last_insert_rowid();
+    sqlx::query("DELETE FROM rule_version WHERE id <= ?")
+        .bind(id - i64::try_from(RULE_VERSIONS_MAX).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await
+        .doing(DOING)?;
+    Ok(u64::try_from(id).unwrap_or_default())
+}
