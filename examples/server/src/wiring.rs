@@ -13,10 +13,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use godvision_access::controller::{DoorUnit, Doors, SharedAccess};
+use godvision_access::controller::{DoorUnit, Doors, SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
+use godvision_access::io::premises_log::{PremisesLog, SharedPremisesLog};
 use godvision_access::io::spent_log::{SharedSpentLog, SpentLog};
 use godvision_access::pass::PassVerifier;
+use godvision_access::premises::{Kept, Plan, Premises};
+use godvision_access::reader::ReaderRegistry;
+use godvision_access::reader::component::ReaderUnit;
+use godvision_access::reader::soft::SoftReaders;
 use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
@@ -28,7 +33,7 @@ use godvision_core::journal::{BoxFuture, Entry, Journal, Level};
 use godvision_core::signal::door::{Decision, DoorState, Indication};
 use godvision_core::signal::media::StreamState;
 use godvision_core::site::{SiteDocument, SiteErrors};
-use godvision_core::{Clock, Name, Secret, SystemClock, WallTime};
+use godvision_core::{Clock, Name, Secret, Stamp, SystemClock, WallTime};
 use godvision_ftp::archive::folder::{FolderArchive, Placing};
 use godvision_ftp::archive::ftp::{FtpArchive, FtpOptions};
 use godvision_ftp::archive::url::FtpUrl;
@@ -62,6 +67,7 @@ const ARCHIVE_FOLDER: &str = "archive";
 const MODELS_FOLDER: &str = "models";
 /// The count of used passes, in the data folder.
 const SPENT_FILE: &str = "spent.log";
+const PREMISES_FILE: &str = "premises.log";
 
 /// What the units share.
 #[derive(Clone)]
@@ -72,6 +78,7 @@ struct Shared {
     access: SharedAccess,
     spool: Arc<Spool>,
     switches: RecordSwitches,
+    soft: SoftReaders,
 }
 
 impl Shared {
@@ -81,10 +88,37 @@ impl Shared {
             board: Board::default(),
             access,
             switches: RecordSwitches::default(),
+            soft: SoftReaders::default(),
             spool,
             clock,
         }
     }
+}
+
+/// The state of doors and areas as the last run left it. If its file is damaged, nobody knows which doors were locked
+/// down: the file is put aside and all of them are, until an operator ends that.
+fn premises(
+    data: &Path,
+    document: &SiteDocument,
+    plan: Plan,
+    now: Stamp,
+) -> anyhow::Result<(SharedPremises, Option<String>)> {
+    let path = data.join(PREMISES_FILE);
+    let doors = || document.components.iter().filter(|it| it.unit == "door").map(|it| it.name.clone());
+    let (log, damage) = match PremisesLog::open(&path) {
+        Ok(log) => (log, None),
+        Err(error @ godvision_access::Error::PremisesDamaged { .. }) => {
+            let aside = data.join(format!("{PREMISES_FILE}.damaged-{}", now.wall.as_unix_seconds()));
+            std::fs::rename(&path, &aside).with_context(|| format!("cannot put {} aside", path.display()))?;
+            let mut log = PremisesLog::open(&path)?;
+            let shut: Vec<Kept> = doors().map(|door| Kept::Lockdown { door, is_on: true }).collect();
+            log.keep(&shut)?;
+            (log, Some(format!("{error}; it lies in {} now, and every door is locked down", aside.display())))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let premises = Premises::restore(plan, doors(), log.ledger(), now);
+    Ok((SharedPremises::new(premises, SharedPremisesLog::from(log)), damage))
 }
 
 /// All units, and the doors that theirs will make.
@@ -94,8 +128,11 @@ fn registry(
     spent: Arc<dyn SpentStore>,
     archive: Arc<dyn Archive>,
     faces: FaceMemory,
+    premises: SharedPremises,
 ) -> (Registry, Doors) {
-    let doors_unit = DoorUnit::new(shared.access.clone(), spent, RelayRegistry::standard(Arc::clone(&shared.clock)));
+    let relays = RelayRegistry::standard(Arc::clone(&shared.clock));
+    let doors_unit = DoorUnit::new(shared.access.clone(), spent, relays).on(premises);
+    let readers = ReaderUnit::new(ReaderRegistry::standard_with(Arc::clone(&shared.clock), shared.soft.clone()));
     let doors = doors_unit.doors();
     let registry = Registry::new()
         .with(CameraUnit::default())
@@ -105,6 +142,7 @@ fn registry(
         .with(FaceUnit::new(faces))
         .with(SightingsUnit::new(store.cloned()))
         .with(doors_unit)
+        .with(readers)
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
         .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
         .with(LiveUnit::new(shared.live.clone()))
@@ -119,12 +157,14 @@ fn registry(
 pub fn check(document: &SiteDocument) -> anyhow::Result<Result<(), SiteErrors>> {
     let scratch = tempfile::tempdir().context("a check needs a temporary folder")?;
     let rules = RuleSet::default().compile()?;
-    let access = AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::new(document.site.clone()), rules };
+    let access =
+        AccessControl { directory: Directory::new([0; 16]), passes: PassVerifier::new(document.site.clone()), rules };
     let spool = Arc::new(Spool::open(scratch.path(), SpoolOptions::default())?.0);
     let shared = Shared::new(SharedAccess::new(access), spool, SystemClock::shared());
     let archive = Arc::new(FolderArchive::new(scratch.path(), Placing::Link));
     let nobody = FaceMemory::new(Gallery::new("nobody", 128)?)?;
-    let (registry, _) = registry(&shared, None, Arc::new(MemorySpent::default()), archive, nobody);
+    let (registry, _) =
+        registry(&shared, None, Arc::new(MemorySpent::default()), archive, nobody, SharedPremises::default());
     let mut document = document.clone();
     // What a secret holds is checked where it is put into the store; here any address will do.
     for component in &mut document.components {
@@ -213,8 +253,10 @@ impl Wiring {
         let address = store.secrets().get(ARCHIVE_SECRET).await?;
         let archive = open_archive(&address.unwrap_or_else(|| ARCHIVE_FOLDER.into()), &data)?;
         let spent: Arc<dyn SpentStore> = Arc::new(SharedSpentLog::from(SpentLog::open(&data.join(SPENT_FILE))?));
-        let (registry, doors) =
-            registry(&shared, Some(&store), spent, Arc::clone(&archive), store.faces().memory().clone());
+        let (premises, damage) = premises(&data, document, store.access().plan()?, shared.clock.now())?;
+        store.access().follow(premises.clone());
+        let faces = store.faces().memory().clone();
+        let (registry, doors) = registry(&shared, Some(&store), spent, Arc::clone(&archive), faces, premises);
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
         let secrets = KnownSecrets::default();
         secrets.read(document, &store).await?;
@@ -227,6 +269,10 @@ impl Wiring {
         let now = shared.clock.now();
         for event in &recovered {
             journal.append(journal_entry(event, now, &Name::new(SPOOL_FOLDER)?)).await?;
+        }
+        if let Some(damage) = damage {
+            let entry = Entry::new(now, document.site.clone(), Level::Error, "premises.damaged", damage);
+            journal.append(entry).await?;
         }
         let text = format!("the site was started with {} components", document.components.len());
         journal.append(Entry::new(now, document.site.clone(), Level::Info, "site.started", text)).await?;
@@ -688,10 +734,15 @@ impl System for Running {
         self.names_of("door").iter().map(|name| self.door(name)).collect()
     }
 
-    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>> {
+    fn open_door<'a>(
+        &'a self,
+        door: &'a Name,
+        operator: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<Decision, SystemError>> {
         Box::pin(async move {
             let now = self.shared.clock.now();
-            let opened = self.doors.open(door, operator, None, now).await;
+            let opened = self.doors.open(door, operator, Some(reason), now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
     }

@@ -60,7 +60,7 @@ async fn start(folder: &Path) -> Wiring {
     store.secrets().put("yard", &Secret::from("rtsp://127.0.0.1:9/")).await.unwrap();
     let text = std::fs::read_to_string(folder.join(SITE_FILE)).unwrap();
     let document = godvision_core::site::SiteDocument::parse(&text).unwrap();
-    let parts = Parts::open(folder, None, store, PassVerifier::default()).await.unwrap();
+    let parts = Parts::open(folder, None, store, PassVerifier::new("home".parse().unwrap())).await.unwrap();
     Wiring::start(parts, &document).await.unwrap()
 }
 

@@ -103,7 +103,7 @@ async fn withdrawing_forgetting_and_removing_are_in_force_at_once_and_undone() {
     // After a day a removal is for good, and the name is free.
     ask(&server, &token, Method::DELETE, "/api/v1/people/bob", "").await;
     server.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
-    store.access().load(PassVerifier::default()).await.unwrap();
+    store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
     let token = server.token("ada").await;
     assert_eq!(
         ask(&server, &token, Method::POST, "/api/v1/people/bob/restore", "").await.status,
@@ -244,7 +244,7 @@ async fn a_persons_document_is_taken_over_once_and_the_cabinet_counts() {
     let folder = Folder::new();
     let open = async || {
         let store = Store::open(folder.path(), None, Arc::new(clock())).await.unwrap();
-        store.access().load(PassVerifier::default()).await.map(|()| store)
+        store.access().load(PassVerifier::new("home".parse().unwrap())).await.map(|()| store)
     };
     let write = |text: &str| {
         std::fs::create_dir_all(folder.path()).unwrap();

@@ -128,7 +128,7 @@ async fn a_changed_file_counts_and_a_wrong_one_leaves_the_last_good_rules() {
     assert_eq!((refused.len(), refused[0].level), (1, Level::Error), "once");
     // The next start has the wrong file, too: the last good rules serve.
     let again = Store::open(server.folder.path(), None, Arc::new(clock())).await.unwrap();
-    again.access().load(PassVerifier::default()).await.unwrap();
+    again.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
     assert_eq!(reason(&again), Reason::Permitted);
     again.close().await;
     // Saving on the page writes over it.
@@ -142,7 +142,7 @@ async fn rules_that_never_were_good_keep_the_site_from_starting() {
     let folder = Folder::new();
     let store = Store::open(folder.path(), None, Arc::new(clock())).await.unwrap();
     std::fs::write(folder.path().join("rules.toml"), "version = 1\nzone = 7\n").unwrap();
-    let error = store.access().load(PassVerifier::default()).await.unwrap_err().to_string();
+    let error = store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap_err().to_string();
     assert!(error.contains("rules.toml is refused") && error.contains("line 2"), "{error}");
     assert_eq!(reason(&store), Reason::UnknownCredential, "and nothing is open");
 }
@@ -151,7 +151,7 @@ async fn rules_that_never_were_good_keep_the_site_from_starting() {
 async fn old_versions_go_and_the_newest_stay() {
     let folder = Folder::new();
     let store = Store::open(folder.path(), None, Arc::new(clock())).await.unwrap();
-    store.access().load(PassVerifier::default()).await.unwrap();
+    store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
     for base in 1..=RULE_VERSIONS_MAX as u64 + 3 {
         store.access().set_rules(&format!("{OPEN}# {base}\n"), base, "test", common::line()).await.unwrap();
     }

@@ -14,11 +14,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use godvision_access::controller::SharedAccess;
+use godvision_access::controller::{SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
 use godvision_access::pass::PassVerifier;
+use godvision_access::premises::Plan;
 use godvision_access::rule::{Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
 use godvision_core::journal::{Entry, Level};
@@ -177,6 +178,8 @@ struct Inner {
     /// Read when it is needed first: without its key the rest of the store still works.
     salt: tokio::sync::OnceCell<[u8; 16]>,
     shared: SharedAccess,
+    /// What the areas and doors of the rules are put in force on.
+    premises: OnceLock<SharedPremises>,
     /// One change at a time.
     turn: tokio::sync::Mutex<()>,
     now: RwLock<Now>,
@@ -198,6 +201,7 @@ struct Now {
 struct Made {
     control: AccessControl,
     merged: RuleSet,
+    plan: Plan,
     groups: Groups,
 }
 
@@ -219,7 +223,8 @@ impl Access {
     ) -> Result<Self, StoreError> {
         let rules = RuleSet::default();
         let compiled = rules.compile().map_err(AccessProblem::from)?;
-        let passes = PassVerifier::default();
+        // No key yet: no pass is believed.
+        let passes = PassVerifier::new(service()?);
         let control = AccessControl { directory: Directory::new([0; 16]), passes: passes.clone(), rules: compiled };
         let now = Now {
             passes,
@@ -232,12 +237,25 @@ impl Access {
         };
         let shared = SharedAccess::new(control);
         let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
-        let salt = tokio::sync::OnceCell::new();
-        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, shared, turn, now }) })
+        let (salt, premises) = (tokio::sync::OnceCell::new(), OnceLock::new());
+        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, shared, premises, turn, now }) })
     }
 
     async fn salt(&self) -> Result<[u8; 16], StoreError> {
         self.inner.salt.get_or_try_init(|| persons::salt(&self.inner.secrets)).await.copied()
+    }
+
+    /// The areas, doors and interlocks of the rules in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Access`] if they are none: only of a document that no text says.
+    pub fn plan(&self) -> Result<Plan, StoreError> {
+        Ok(Plan::of(&self.now().merged).map_err(AccessProblem::from)?)
+    }
+
+    /// From now on changed rules are put in force on `premises`, too. The first one counts.
+    pub fn follow(&self, premises: SharedPremises) {
+        let _ = self.inner.premises.set(premises);
     }
 
     /// What is in force, for the doors.
@@ -413,6 +431,9 @@ impl Access {
         let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
         (now.document, now.merged, now.groups) = (Arc::clone(document), Arc::new(made.merged), Arc::new(made.groups));
         self.inner.shared.replace(made.control);
+        if let Some(premises) = self.inner.premises.get() {
+            premises.replan(made.plan, self.inner.clock.now());
+        }
         Ok(done)
     }
 
@@ -426,7 +447,8 @@ impl Access {
         let merged = merged(document, &groups);
         let rules = merged.compile().map_err(AccessProblem::from)?;
         let control = AccessControl { directory, passes: self.now().passes, rules };
-        Ok(Made { control, merged, groups })
+        let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
+        Ok(Made { control, merged, plan, groups })
     }
 
     // People --------------------------------------------------------------------------------------------------------
@@ -578,6 +600,7 @@ impl Access {
     pub fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
         let set = merged(&RuleSet::parse(text)?, &self.now().groups);
         set.compile()?;
+        Plan::of(&set)?;
         Ok(set)
     }
 
@@ -673,7 +696,7 @@ impl Access {
             None => self.now().merged,
         };
         let mut said = set.explain(question);
-        let by_hand = question.kind == godvision_access::rule::CredentialKind::Manual;
+        let by_hand = question.presented.has(godvision_access::rule::CredentialKind::Manual);
         if let Some(name) = question.person {
             let before = match self.person(name).await? {
                 Some(person) if person.is_revoked => Some(Reason::Revoked),

@@ -324,7 +324,12 @@ pub trait System: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SystemError`].
-    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>>;
+    fn open_door<'a>(
+        &'a self,
+        door: &'a Name,
+        operator: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<Decision, SystemError>>;
 
     /// A door as it is edited; without one, a door that is still to be made.
     ///

@@ -158,7 +158,7 @@ impl Server {
         for (name, role) in [("ada", Role::Admin), ("otto", Role::Operator), ("vera", Role::Viewer)] {
             store.users().create(name, Secret::from(PASSWORD), role).await.unwrap();
         }
-        store.access().load(PassVerifier::default()).await.unwrap();
+        store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
         let site = Arc::new(site(clock.clone()));
         let live = LiveHub::new(LiveLimits::default(), Arc::new(clock.clone()));
         let state = AppState::new(site.clone(), store.clone(), live.clone(), Arc::new(clock.clone()), options);

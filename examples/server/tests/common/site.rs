@@ -225,7 +225,12 @@ impl System for Site {
         self.doors.lock().unwrap().clone()
     }
 
-    fn open_door<'a>(&'a self, door: &'a Name, operator: &'a str) -> BoxFuture<'a, Result<Decision, SystemError>> {
+    fn open_door<'a>(
+        &'a self,
+        door: &'a Name,
+        operator: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<Decision, SystemError>> {
         Box::pin(async move {
             let now = self.clock.now();
             let mut doors = self.doors.lock().unwrap();
@@ -240,7 +245,7 @@ impl System for Site {
                 user: Name::new(operator).ok(),
                 credential: "manual",
                 with: Vec::new(),
-                note: None,
+                note: Some(reason.to_owned()),
                 verdict: Verdict::Admit,
                 reason: Reason::Permitted,
                 rule: Some(name("operators")),

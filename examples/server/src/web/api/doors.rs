@@ -206,6 +206,6 @@ pub(crate) async fn open(
     let text = format!("{} asks to open {} by hand: {reason}", who.name(), door.id);
     let fields = [("door", door.id.as_str()), ("reason", reason), ("user", who.name())];
     state.note(Level::Security, "door.by_hand", text, &fields).await?;
-    let decision = state.system().open_door(&door.id, who.name()).await?;
+    let decision = state.system().open_door(&door.id, who.name(), reason).await?;
     Ok(Json(DecisionView::of(&state, &door, &decision).await))
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use godvision_access::Error as RuleError;
-use godvision_access::rule::{CredentialKind, Effect, Explanation, Miss, Question};
+use godvision_access::rule::{Effect, Explanation, Kinds, Miss, Question};
 use godvision_core::journal::Level;
 use serde::{Deserialize, Serialize};
 
@@ -224,10 +224,10 @@ pub(crate) async fn explain(
     let person = name("person", asking.person.as_deref())?;
     let missing = || WebError::bad_request("bad_door", "which door? write its name");
     let door = name("door", Some(&asking.door))?.ok_or_else(missing)?;
-    let kind = CredentialKind::from_code(&asking.kind)
-        .ok_or_else(|| WebError::bad_request("bad_kind", "the kind is none of qr, pin, card, plate, face, manual"))?;
+    let what = "write what is presented: qr, pin, card, plate, face or manual, or two of them as face+pin";
+    let presented = Kinds::from_code(&asking.kind).ok_or_else(|| WebError::bad_request("bad_kind", what))?;
     let at = moment("at", asking.at.as_deref())?.unwrap_or_else(|| state.clock().wall());
-    let question = Question { person: person.as_ref(), door: &door, kind, at };
+    let question = Question { person: person.as_ref(), door: &door, presented, at };
     let draft = given(asking.text.as_deref());
     let Explanation { verdict, reason, rule, lines } = state.store().access().explain(&question, draft).await?;
     let line = |it: godvision_access::rule::Line| {
