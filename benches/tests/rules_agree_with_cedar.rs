@@ -77,7 +77,7 @@ fn random_set(random: &mut Random) -> RuleSet {
                 (start, 1 + random.below(4000) as u16)
             })
             .collect();
-        let mut made = Schedule::weekly(Zone::named(random.of(&zones)).unwrap(), Weekly::from_minutes(spans));
+        let mut made = Schedule::weekly(Zone::named(random.of::<&str>(&zones)).unwrap(), Weekly::from_minutes(spans));
         for calendar in set.holidays.keys() {
             if random.below(2) == 0 {
                 let span = (random.below(1440) as u16, 1 + random.below(1439) as u16);
