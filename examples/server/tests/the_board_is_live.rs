@@ -22,6 +22,8 @@ fn decision(second: i64, verdict: Verdict, reason: Reason) -> Decision {
         source: site::name("yard/camera"),
         door: Some(site::name("house/front")),
         user: Some(site::name("bob")),
+        with: Vec::new(),
+        note: None,
         credential: "qr",
         verdict,
         reason,
