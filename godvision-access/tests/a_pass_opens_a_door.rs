@@ -258,6 +258,12 @@ impl House {
         self.show_at(text, self.clock.now()).await;
     }
 
+    async fn see(&self, finding: Finding) {
+        let (source, region, at) = (name("yard/camera"), Region::WHOLE, self.clock.now());
+        let sighting = Sighting { source, at, sequence: 1, region, finding, score: 1000, crop: None };
+        self.shows.send(sighting).await.unwrap();
+    }
+
     async fn show_at(&self, text: &Secret, at: Stamp) {
         let finding = Finding::Qr(text.clone());
         let (source, region) = (name("yard/camera"), Region::WHOLE);
@@ -399,6 +405,31 @@ async fn the_same_code_in_sight_is_decided_once_until_it_was_away() {
     house.until(|house| house.journal.codes().len() == 4 + SEEN_MAX + 1).await;
     assert!(house.doors.get(&name(DOOR)).unwrap().decisions.len() <= DECISIONS_MAX);
     house.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_plate_that_stands_there_completes_a_pass_shown_later() {
+    let clock = Arc::new(ManualClock::at(Stamp::new(MonoTime::ZERO, WallTime::from_unix_seconds(1_795_255_200))));
+    let house = House::with(Arc::new(MemorySpent::default()), clock.clone(), "").await;
+    let rules = "version = 1\n[[rule]]\nname = \"cars\"\npermit = [\"ada\"]\ndoors = [\"any\"]\nby = [\"plate+qr\"]\n";
+    let mut access = access();
+    access.directory.add_key(&name("ada"), &Key::Plate("A123BC77".into())).unwrap();
+    access.rules = RuleSet::parse(rules).unwrap().compile().unwrap();
+    house.access.replace(access);
+    let plate = || Finding::Plate("A123BC77".into());
+    house.see(plate()).await;
+    assert_eq!(house.decisions(1).await, [(Verdict::Refuse, Reason::AwaitsSecond)]);
+    // The car stands there; the wait ends, and nobody decides about the same plate again and again.
+    for _ in 0..30 {
+        clock.advance(Duration::from_secs(1));
+        house.see(plate()).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(house.decisions(1).await.len(), 1);
+    house.show(&valid_pass()).await;
+    assert_eq!(house.decisions(2).await[1], (Verdict::Refuse, Reason::AwaitsSecond), "a pass alone is not enough");
+    house.see(plate()).await;
+    assert_eq!(house.decisions(3).await[2], (Verdict::Admit, Reason::Permitted));
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@
 //! premises, journal, the file of spent passes with its `fsync`, relay driver. PINs are typed at a keypad behind a TCP
 //! bridge (our fake of it).
 //!
-//! `--check` ends with an error if a 95th percentile is over its bar.
+//! Ends with an error if more than one in twenty passes or PINs did not open; with `--check` also if a 95th percentile is
+//! over its bar.
 //!
 //! **Never:** a picture or a key handed in past its wire.
 
@@ -108,7 +109,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     let _ = std::fs::remove_dir_all(&folder);
     let Measured { shown, read, typed } = result?;
     println!("\n| from | to | n | p50 ms | p95 ms | max ms | bar, p95 |\n|---|---|---|---|---|---|---|");
-    let mut is_within = true;
+    let (mut is_within, mut is_whole) = (true, true);
     for (from, times, bar) in [
         ("capture of the frame that was read", &read, Some(QR_BAR)),
         ("capture of the first frame with the code", &shown, None),
@@ -117,10 +118,14 @@ async fn run() -> Result<bool, Box<dyn Error>> {
         let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1)).copied();
         let ms = |time: Option<Duration>| time.map_or("-".into(), |time| format!("{:.1}", time.as_secs_f64() * 1e3));
         let p95 = at(0.95);
-        is_within &= bar.is_none_or(|bar| p95.is_some_and(|p95| p95 <= bar)) && times.len() * 10 >= rounds as usize * 9;
+        is_within &= bar.is_none_or(|bar| p95.is_some_and(|p95| p95 <= bar));
+        is_whole &= times.len() * 20 >= rounds as usize * 19;
         let bar = bar.map_or(String::new(), |bar| format!("{} ms", bar.as_millis()));
         let (p50, max) = (ms(at(0.5)), ms(times.last().copied()));
         println!("| {from} | command on the relay's wire | {} | {p50} | {} | {max} | {bar} |", times.len(), ms(p95));
+    }
+    if !is_whole {
+        return Err("some passes or PINs did not open the door".into());
     }
     Ok(is_within || !is_check)
 }

@@ -53,7 +53,7 @@ fn file(folder: &Folder) -> String {
 #[tokio::test]
 async fn saved_rules_are_in_force_at_once_and_the_version_before_comes_back() {
     let (server, token) = server().await;
-    assert_eq!(reason(&server.store), Reason::NotEnough, "the default rules open by hand alone");
+    assert_eq!(reason(&server.store), Reason::NoRule, "the default rules open by hand alone");
     let first = file(&server.folder);
     let saved = put(&server, &token, OPEN, 1).await;
     assert_eq!((saved.status, &saved.json()["version"]["id"]), (StatusCode::OK, &2.into()), "{}", saved.text());

@@ -109,7 +109,7 @@ impl DoorUnit {
                 ParamSpec::required(
                     "relay",
                     ParamKind::Secret,
-                    "the relay: shelly://admin:password@host/, simulated://",
+                    "the relay's address, by its driver: shelly://admin:password@host/, modbus+tcp://host/, ...",
                 ),
                 ParamSpec::with_default(
                     "channel",

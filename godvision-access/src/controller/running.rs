@@ -22,6 +22,7 @@ use super::shared::{SharedPremises, alarm_text};
 use super::{CREDENTIAL_AGE_MAX, DoorController, NOTES_MAX, SEEN_MAX, STOP_PATIENCE, STORE_TIMEOUT};
 use crate::door::{Action, ActionResult, Command, CommandId, Door, Event};
 use crate::premises::{self, Effect, GrantId, Mode};
+use crate::rule::CredentialKind;
 
 /// The premises' own time is looked at no more often than this, whatever is due.
 const WAKE_MIN: Duration = Duration::from_millis(1);
@@ -46,6 +47,16 @@ async fn finished<T>(going: &mut Going<T>) -> T {
     }
 }
 
+/// Something that a camera has in sight.
+struct Seen {
+    source: Name,
+    key: Key,
+    /// When it was seen last.
+    at: MonoTime,
+    /// When it was decided last.
+    decided: MonoTime,
+}
+
 /// A door while it runs.
 pub(super) struct Running<'a> {
     fixed: &'a DoorController,
@@ -63,7 +74,7 @@ pub(super) struct Running<'a> {
     mode: Mode,
     /// Grants for which the relay has been told to open.
     opening: Vec<GrantId>,
-    seen: VecDeque<(Name, Key, MonoTime)>,
+    seen: VecDeque<Seen>,
     deciding: Going<Settled>,
     switching: Going<(CommandId, ActionResult)>,
     writing: Going<()>,
@@ -306,19 +317,27 @@ impl<'a> Running<'a> {
         if !matches!(credential.key, Key::Qr(_) | Key::Plate(_) | Key::Face { .. }) {
             return false;
         }
-        let now = self.clock.mono();
+        let now = self.clock.now();
         let hold_off = self.fixed.hold_off;
-        self.seen.retain(|(_, _, at)| now.since(*at) < hold_off);
-        let known =
-            self.seen.iter_mut().find(|(source, key, _)| *source == credential.source && *key == credential.key);
-        if let Some((.., at)) = known {
-            *at = now;
+        self.seen.retain(|seen| now.mono.since(seen.at) < hold_off);
+        let is_it = |seen: &&mut Seen| seen.source == credential.source && seen.key == credential.key;
+        if let Some(seen) = self.seen.iter_mut().find(is_it) {
+            seen.at = now.mono;
+            // A plate that has stood there for a minute is the second credential of whoever shows a pass now.
+            let kind = CredentialKind::of(&credential.key);
+            let first = self.fixed.doors.premises().first_factor(&self.fixed.name, now);
+            let may_complete = first.zip(kind).is_some_and(|((_, kinds), kind)| !kinds.has(kind));
+            if may_complete && now.mono.since(seen.decided) >= hold_off {
+                seen.decided = now.mono;
+                return false;
+            }
             return true;
         }
         if self.seen.len() == SEEN_MAX {
             self.seen.pop_front();
         }
-        self.seen.push_back((credential.source.clone(), credential.key.clone(), now));
+        let (source, key) = (credential.source.clone(), credential.key.clone());
+        self.seen.push_back(Seen { source, key, at: now.mono, decided: now.mono });
         false
     }
 

@@ -290,14 +290,8 @@ mod tests {
         let driver = |url: &str| registry.open(&url.into()).map(|relay| relay.capabilities().driver);
         assert_eq!(driver("shelly://192.168.1.20").unwrap(), "shelly-gen2");
         assert_eq!(driver("simulated://").unwrap(), "simulated");
-        assert!(
-            driver("gopher://x")
-                .unwrap_err()
-                .to_string()
-                .starts_with("there is no relay driver \"gopher\"; known are: ")
-        );
         let unknown = driver("gopher://x").unwrap_err().to_string();
-        assert!(unknown.starts_with("there is no relay driver \"gopher\"; known are: shelly, simulated"), "{unknown}");
+        assert!(unknown.starts_with("there is no relay driver \"gopher\"; known are: shelly, "), "{unknown}");
     }
 
     #[test]

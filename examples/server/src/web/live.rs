@@ -1032,7 +1032,7 @@ mod tests {
         camera.publish(&hub, 15);
         assert_eq!(
             drain(&mut viewer),
-            [vec![r#"{"fragments":9,"type":"dropped"}"#.to_owned()], frames(50..56)].concat()
+            [vec![json!({"type": "dropped", "fragments": 9}).to_string()], frames(50..56)].concat()
         );
     }
 
