@@ -62,7 +62,7 @@ impl Cedar {
 pub fn request(set: &RuleSet, question: &Question<'_>) -> Result<Request, Box<dyn Error>> {
     let CedarRequest { principal, action, resource, context } =
         set.cedar_request(question).ok_or("no clock shows this moment")?;
-    let uid = |text: String| text.parse::<EntityUid>();
+    let uid = |text: String| text.parse::<EntityUid>().map_err(Box::<dyn Error>::from);
     let context = Context::from_json_str(&context, None)?;
     Ok(Request::new(uid(principal)?, uid(action)?, uid(resource)?, context, None)?)
 }

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use godvision_access::RuleSet;
 use godvision_access::io::spent_log::SpentLog;
 use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{Doors, NameRef, PREFIX, PassClaims, PassId, PassKey, Uses};
-use godvision_access::spent::{Spendable, Spending};
 use godvision_access::reader::lines::key_records;
 use godvision_access::reader::osdp::frame::Packet;
 use godvision_access::reader::wedge::key_code;
 use godvision_access::reader::wiegand;
-use godvision_access::RuleSet;
+use godvision_access::spent::{Spendable, Spending};
 use godvision_core::signal::media::Codec;
 use godvision_core::{Name, Secret, WallTime};
 use godvision_rtsp::nal::{ParameterSets, annex_b_units, from_annex_b, h264, h265};
@@ -557,6 +557,7 @@ fn premises(seeds: &Seeds) {
                 at bob . 1795420800000000\nemergency on\nforgot bob\nemergency off\n";
     seeds.write("premises", "kept", kept);
     // Both locks locked, ada waits for a second person, bob comes, the lock opens and locks, time passes.
-    let acts = [[3, 0, 0], [3, 1, 0], [3, 2, 0], [0, 0, 0], [0, 3, 0], [3, 0, 1], [3, 0, 0], [7, 0, 31], [0, 2, 0], [5, 2, 0]];
+    let acts =
+        [[3, 0, 0], [3, 1, 0], [3, 2, 0], [0, 0, 0], [0, 3, 0], [3, 0, 1], [3, 0, 0], [7, 0, 31], [0, 2, 0], [5, 2, 0]];
     seeds.write("premises", "mantrap", [&[0][..], &acts.concat()].concat());
 }

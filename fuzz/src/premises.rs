@@ -80,7 +80,11 @@ fn acts(input: &mut Input<'_>) -> Reached {
                     kind: if how & 4 == 0 { CredentialKind::Card } else { CredentialKind::Pin },
                     presented: Kinds::default().with(CredentialKind::Card),
                     rules,
-                    completing: if how & 8 == 0 { Kinds::default() } else { Kinds::default().with(CredentialKind::Pin) },
+                    completing: if how & 8 == 0 {
+                        Kinds::default()
+                    } else {
+                        Kinds::default().with(CredentialKind::Pin)
+                    },
                     is_guess: how & 16 != 0,
                     is_duress: how & 32 != 0,
                     to_spend: None,

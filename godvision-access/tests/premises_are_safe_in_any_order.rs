@@ -306,10 +306,10 @@ impl Model {
             self.at.remove(&name(person));
             self.step(Event::Forgive { person: name(person) });
         }
-        for door in 0..DOORS.len() {
+        for (door, name) in DOORS.iter().enumerate() {
             let mut one = self.clone();
             one.act(Act::Card(0, door, false, true));
-            assert!(!one.door(door).told.is_empty(), "{} opens to nobody any more", DOORS[door]);
+            assert!(!one.door(door).told.is_empty(), "{name} opens to nobody any more");
         }
     }
 }

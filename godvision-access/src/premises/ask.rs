@@ -148,7 +148,7 @@ impl Premises {
         let plan = self.plan.door(asked.door);
         let may_override = plan.lockdown_override.as_ref().zip(asked.person);
         let overrides = may_override.is_some_and(|(group, person)| self.plan.is_member(group, person));
-        if entry.is_locked_down && !(overrides && !is_manual) {
+        if entry.is_locked_down && (is_manual || !overrides) {
             return Err(Reason::LockedDown);
         }
         let is_leaving = plan.exit_sources.contains(asked.source);
