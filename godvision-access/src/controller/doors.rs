@@ -43,7 +43,7 @@ struct DoorEntry {
     decisions: VecDeque<Decision>,
 }
 
-/// The doors that a [`DoorUnit`] has made: their state, and a way to open one by hand.
+/// The doors that a [`super::DoorUnit`] has made: their state, and a way to open one by hand.
 #[derive(Clone, Default)]
 pub struct Doors {
     entries: Arc<Mutex<BTreeMap<Name, DoorEntry>>>,

@@ -12,7 +12,7 @@
 //! A component's name is the name of its door, which rules and passes speak of. An operator's click takes the same way
 //! and is decided by the same rules (`by = ["manual"]`).
 //!
-//! **Never:** a decision (that is [`AccessControl`]), a timing (that is [`Door`]), opening on an error.
+//! **Never:** a decision (that is [`AccessControl`]), a timing (that is [`crate::door::Door`]), opening on an error.
 
 mod doors;
 mod running;

@@ -8,7 +8,7 @@
 //! The async shell is [`StreamReader`](super::stream::StreamReader): it moves bytes and deadlines and takes no decision. A
 //! protocol of one's own is this trait and nothing else.
 //!
-//! **Never:** IO, a clock, a secret outside of a [`Key`](godvision_core::signal::door::Key).
+//! **Never:** IO, a clock, a secret outside of a [`Key`].
 
 use std::collections::VecDeque;
 
