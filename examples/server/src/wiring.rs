@@ -55,8 +55,8 @@ use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, RelayAsk,
-    RelayReading, System, SystemError, Watching,
+    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
+    PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -607,8 +607,11 @@ impl Running {
             indication: last.map_or(Indication::Ready, |event| event.indication),
             open_for: last.and_then(|event| event.open_for),
             detail: last.map(|event| event.detail.clone()).unwrap_or_default(),
-            decisions: view.map(|view| view.decisions).unwrap_or_default(),
             cameras: self.cameras_before(name),
+            mode: view.as_ref().map(|view| view.mode).unwrap_or_default(),
+            is_ajar: view.as_ref().and_then(|view| view.is_ajar),
+            alarms: view.as_ref().map(|view| view.alarms.clone()).unwrap_or_default(),
+            decisions: view.map(|view| view.decisions).unwrap_or_default(),
         }
     }
 
@@ -744,6 +747,43 @@ impl System for Running {
             let now = self.shared.clock.now();
             let opened = self.doors.open(door, operator, Some(reason), now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+
+    fn premises(&self) -> PremisesNow {
+        let now = self.shared.clock.now();
+        self.doors.premises().read(|premises| PremisesNow {
+            is_emergency: premises.is_emergency(),
+            areas: premises
+                .plan()
+                .areas()
+                .map(|area| AreaNow { area: area.clone(), inside: premises.inside(area, now).cloned().collect() })
+                .collect(),
+            locked_out: premises
+                .locked_out(now.mono)
+                .map(|(who, wait)| {
+                    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+                    LockedOut { who: who.clone(), until: now.wall.plus_micros(micros) }
+                })
+                .collect(),
+        })
+    }
+
+    fn command<'a>(&'a self, command: PremisesCommand, operator: &'a str) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let asked = match &command {
+                PremisesCommand::Lockdown { doors, .. } => doors.as_slice(),
+                PremisesCommand::Acknowledge { door } => std::slice::from_ref(door),
+                _ => &[],
+            };
+            let known = self.names_of("door");
+            // A door that is not there would be "locked down" and stand open.
+            if let Some(unknown) = asked.iter().find(|door| !known.contains(door)) {
+                return Err(SystemError::NotFound { what: "door", id: unknown.to_string() });
+            }
+            let journal: &dyn Journal = &**self.store.journal();
+            let done = self.doors.premises().command(command, operator, journal, self.shared.clock.now()).await;
+            done.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
     }
 

@@ -20,6 +20,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
     ("faces.js", "text/javascript; charset=utf-8", include_str!("../../assets/faces.js")),
     ("people.js", "text/javascript; charset=utf-8", include_str!("../../assets/people.js")),
+    ("premises.js", "text/javascript; charset=utf-8", include_str!("../../assets/premises.js")),
     ("player.js", "text/javascript; charset=utf-8", include_str!("../../assets/player.js")),
     ("plates.js", "text/javascript; charset=utf-8", include_str!("../../assets/plates.js")),
     ("rules.js", "text/javascript; charset=utf-8", include_str!("../../assets/rules.js")),

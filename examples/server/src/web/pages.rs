@@ -26,6 +26,7 @@ pub(super) mod faces;
 pub(super) mod moments;
 pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
 
@@ -388,6 +389,7 @@ struct DoorCard {
     open_for: Option<String>,
     detail: String,
     decisions: Vec<DecisionRow>,
+    stand: premises::Standing,
 }
 
 #[derive(Template)]
@@ -395,12 +397,16 @@ struct DoorCard {
 struct DoorsPage {
     shell: Shell,
     doors: Vec<DoorCard>,
+    whole: premises::Whole,
 }
 
 /// `GET /doors`
 pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extension<Who>) -> Response {
+    let all = state.system().doors();
+    let whole = premises::Whole::new(&state, &all);
     let mut doors = Vec::new();
-    for door in state.system().doors() {
+    for door in all {
+        let stand = premises::Standing::new(&door, &who);
         let mut decisions: Vec<DecisionRow> = Vec::with_capacity(door.decisions.len());
         for decision in &door.decisions {
             let clip = moments::clip_of(&state, &door, decision).await;
@@ -416,9 +422,10 @@ pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extensi
             open_for: door.open_for.map(length),
             detail: door.detail,
             decisions,
+            stand,
         });
     }
-    shown(&DoorsPage { shell: Shell::new("doors", &who), doors })
+    shown(&DoorsPage { shell: Shell::new("doors", &who), doors, whole })
 }
 
 struct JournalRow {

@@ -11,6 +11,7 @@ pub(super) mod health;
 pub(super) mod journal;
 pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
 
