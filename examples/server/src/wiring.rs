@@ -23,7 +23,7 @@ use godvision_access::reader::ReaderRegistry;
 use godvision_access::reader::component::ReaderUnit;
 use godvision_access::reader::soft::SoftReaders;
 use godvision_access::relay::RelayRegistry;
-use godvision_access::spent::{MemorySpent, SpentStore};
+use godvision_access::spent::{MemorySpent, Spendable, Spending, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
 use godvision_core::bus::{
     Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target, UnitSpec,
@@ -56,7 +56,7 @@ use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
-    PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
+    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -235,6 +235,7 @@ struct Running {
     store: Store,
     shared: Shared,
     doors: Doors,
+    spent: Arc<dyn SpentStore>,
     specs: BTreeMap<String, UnitSpec>,
     archive: Arc<dyn Archive>,
     started: WallTime,
@@ -256,7 +257,8 @@ impl Wiring {
         let (premises, damage) = premises(&data, document, store.access().plan()?, shared.clock.now())?;
         store.access().follow(premises.clone());
         let faces = store.faces().memory().clone();
-        let (registry, doors) = registry(&shared, Some(&store), spent, Arc::clone(&archive), faces, premises);
+        let (registry, doors) =
+            registry(&shared, Some(&store), Arc::clone(&spent), Arc::clone(&archive), faces, premises);
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
         let secrets = KnownSecrets::default();
         secrets.read(document, &store).await?;
@@ -281,8 +283,20 @@ impl Wiring {
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
         let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
-        let running =
-            Arc::new(Running { host, document, secrets, store, shared, doors, specs, archive, started, models, file });
+        let running = Arc::new(Running {
+            host,
+            document,
+            secrets,
+            store,
+            shared,
+            doors,
+            spent,
+            specs,
+            archive,
+            started,
+            models,
+            file,
+        });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -747,6 +761,15 @@ impl System for Running {
             let now = self.shared.clock.now();
             let opened = self.doors.open(door, operator, Some(reason), now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+
+    fn pass_uses(&self, pass: PassRef) -> BoxFuture<'_, Result<u32, SystemError>> {
+        Box::pin(async move {
+            let PassRef { key, id, until } = pass;
+            let spending = Spending { what: Spendable::Pass { key, id }, until, at: self.shared.clock.wall() };
+            let uses = self.spent.uses(spending).await;
+            uses.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
     }
 

@@ -46,6 +46,8 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/doors/{id}/lockdown" | "/api/v1/lockdown" | "/api/v1/emergency" => Some(r#"{"on": true}"#),
         "/api/v1/premises/forgive" => Some(r#"{"person": "bob"}"#),
         "/api/v1/premises/unblock" => Some(r#"{"reader": "yard/keypad"}"#),
+        "/api/v1/passes" => Some(r#"{"doors": ["any"]}"#),
+        "/api/v1/passes/{id}/withdraw" => Some(r#"{"reason": "lost"}"#),
         "/api/v1/relay-status" => Some(r#"{"door": "yard/gate"}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
@@ -79,6 +81,14 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
     }
     if template.starts_with("/api/v1/keys/") {
         path = template.replace("{id}", &common::known(&server.store, "carl").await.to_string());
+    }
+    if template.starts_with("/api/v1/passes/{id}") {
+        path = template.replace("{id}", &common::pass(&server.store).await.to_string());
+    }
+    if template == "/pass/{token}" {
+        let pass = common::pass(&server.store).await.to_string();
+        let link = server.store.access().pass_link(&server.store.access().pass(&pass).await.unwrap()).await.unwrap();
+        path = template.replace("{token}", link.expose());
     }
     if template.contains("/versions/{id}") {
         path = template.replace("{id}", "1");
@@ -150,6 +160,7 @@ async fn only_the_way_in_is_open_to_anyone() {
         "GET /login",
         "POST /login",
         "POST /logout",
+        "GET /pass/{token}",
         "GET /assets/{name}",
         "GET /api/v1/openapi.json",
         "GET /api/v1/health",

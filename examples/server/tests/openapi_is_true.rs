@@ -195,6 +195,7 @@ async fn answers_fit_their_schemas() {
         let answer = server.request(method, route).token(&token).send().await;
         answers.push((path, if name == "delete" { "delete" } else { "post" }, answer));
     }
+    let pass = common::pass(&server.store).await;
     let on = r#"{"on": true}"#;
     answers.extend([
         ("/door-setup", "get", server.get("/api/v1/door-setup", &token).await),
@@ -204,6 +205,14 @@ async fn answers_fit_their_schemas() {
             "put",
             ask(Method::PUT, "/api/v1/doors/shed/setup", r#"{"params": {"relay": "x"}}"#).send().await,
         ),
+        ("/passes", "post", ask(Method::POST, "/api/v1/passes", r#"{"doors": ["any"]}"#).send().await),
+        ("/passes/{id}", "get", server.get(&format!("/api/v1/passes/{pass}"), &token).await),
+        (
+            "/passes/{id}/withdraw",
+            "post",
+            ask(Method::POST, &format!("/api/v1/passes/{pass}/withdraw"), r#"{"reason": "lost"}"#).send().await,
+        ),
+        ("/passes", "get", server.get("/api/v1/passes", &token).await),
         ("/premises", "get", server.get("/api/v1/premises", &token).await),
         ("/doors/{id}/lockdown", "put", ask(Method::PUT, "/api/v1/doors/yard%2Fgate/lockdown", on).send().await),
         (

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use godvision_access::controller::{SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
-use godvision_access::pass::PassVerifier;
+use godvision_access::pass::{PassClaims, PassId, PassVerifier};
 use godvision_access::premises::Plan;
 use godvision_access::rule::{Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
@@ -28,6 +28,7 @@ use godvision_core::{Clock, Name, Secret, WallTime};
 use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
 use super::{Doing, Secrets, StoreError, journal};
 use crate::persons;
@@ -94,6 +95,21 @@ pub enum AccessProblem {
         /// What it should be; never the text itself.
         detail: String,
     },
+    /// There is no such pass.
+    #[error("there is no pass {id}")]
+    NoPass {
+        /// Its number.
+        id: String,
+    },
+    /// It is withdrawn already.
+    #[error("this pass is withdrawn already")]
+    Withdrawn,
+    /// No room.
+    #[error("there is room for {} passes: those that ended a year ago are forgotten", passes::PASSES_MAX)]
+    PassesFull,
+    /// The pass cannot be made.
+    #[error(transparent)]
+    Pass(RuleError),
     /// The doors cannot use it.
     #[error(transparent)]
     Refused(#[from] RuleError),
@@ -127,8 +143,10 @@ impl AccessProblem {
             Self::Note => "bad_note",
             Self::Groups => "bad_groups",
             Self::Keys | Self::KeyTaken { .. } | Self::PinTaken | Self::BadKey { .. } => "bad_key",
-            Self::Full => "list_full",
-            Self::NoPerson { .. } | Self::NoKey { .. } | Self::NoVersion { .. } => "not_found",
+            Self::Full | Self::PassesFull => "list_full",
+            Self::Withdrawn => "withdrawn",
+            Self::Pass(_) => "bad_pass",
+            Self::NoPass { .. } | Self::NoPerson { .. } | Self::NoKey { .. } | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } => "bad_name",
             Self::Meanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
@@ -271,7 +289,8 @@ impl Access {
         self.inner.folder.join(RULES_FILE)
     }
 
-    /// Reads people and rules and puts them in force; passes are believed if `passes` knows their key. Without
+    /// Reads people and rules and puts them in force; passes are believed if the site itself or a key of `passes` signed
+    /// them. Without
     /// `rules.toml` the default rules are written there. If the file is refused, the last version that was in force is,
     /// once more. A `persons.toml` that was not seen before is taken over: whom the cabinet does not know is added, and who
     /// is revoked there is revoked here; what the cabinet says of others stays.
@@ -280,6 +299,7 @@ impl Access {
     /// [`StoreError`]; [`AccessProblem::File`] if rules that never were in force, or new persons, are refused.
     pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
         {
+            let passes = passes.with(persons::pass_key(&self.inner.secrets).await?.public());
             let turn = self.inner.turn.lock().await;
             self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
             let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
@@ -446,7 +466,8 @@ impl Access {
         let (directory, groups) = people::directory(connection, salt).await?;
         let merged = merged(document, &groups);
         let rules = merged.compile().map_err(AccessProblem::from)?;
-        let control = AccessControl { directory, passes: self.now().passes, rules };
+        let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
+        let control = AccessControl { directory, passes: self.now().passes.with_revocations(revocations), rules };
         let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
         Ok(Made { control, merged, plan, groups })
     }
@@ -577,6 +598,92 @@ impl Access {
     /// Every group that the rules name or somebody is put in here.
     pub fn groups(&self) -> Vec<Name> {
         self.now().merged.groups.keys().cloned().collect()
+    }
+
+    // Passes --------------------------------------------------------------------------------------------------------
+
+    /// The site whose passes these are.
+    pub fn site(&self) -> Name {
+        self.now().passes.site().clone()
+    }
+
+    /// Makes and keeps a pass of `site`.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Pass`] if its period, uses, doors or names cannot be signed; [`AccessProblem::PassesFull`];
+    /// [`StoreError::Database`].
+    pub async fn make_pass(&self, site: &Name, claims: &PassClaims, by: &str, entry: Entry) -> Result<(), StoreError> {
+        let key = persons::pass_key(&self.inner.secrets).await?;
+        let (id, now) = (key.id(), self.inner.clock.wall());
+        passes::signed(key, site, claims, now)?;
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            passes::keep(connection, id, claims, by, now).await
+        })
+        .await
+    }
+
+    /// A page of passes, newest first; those that follow the one with the serial number `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn passes(&self, before: Option<u64>, limit: usize) -> Result<Vec<KeptPass>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("listing passes")?;
+        passes::page(&mut connection, before, limit).await
+    }
+
+    /// A pass.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPass`], [`StoreError::Database`].
+    pub async fn pass(&self, id: &str) -> Result<KeptPass, StoreError> {
+        let missing = || StoreError::Access(AccessProblem::NoPass { id: id.chars().take(12).collect() });
+        let number = passes::id_of(id).ok_or_else(missing)?;
+        let mut connection = self.inner.pool.acquire().await.doing("looking for a pass")?;
+        passes::find(&mut connection, number).await?.ok_or_else(missing)
+    }
+
+    /// Withdraws a pass at every door, at once and for good.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPass`], [`AccessProblem::Withdrawn`], [`StoreError::Database`].
+    pub async fn withdraw_pass(&self, id: PassId, by: &str, reason: &str, entry: Entry) -> Result<(), StoreError> {
+        let withdrawal = Withdrawal { at: self.inner.clock.wall(), by: by.to_owned(), reason: reason.to_owned() };
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            passes::withdraw(connection, id, &withdrawal).await
+        })
+        .await
+    }
+
+    /// What the code of `pass` says. Whoever has it has the pass.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Pass`] if its key is not the site's any more; [`StoreError`].
+    pub async fn pass_text(&self, pass: &KeptPass) -> Result<Secret, StoreError> {
+        let key = persons::pass_key(&self.inner.secrets).await?;
+        if key.id() != pass.key {
+            return Err(AccessProblem::Pass(RuleError::NoPassKey).into());
+        }
+        passes::signed(key, &self.site(), &pass.claims, pass.made)
+    }
+
+    /// What stands in the link of `pass`. Whoever has it has the pass.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pass_link(&self, pass: &KeptPass) -> Result<Secret, StoreError> {
+        Ok(passes::link(&persons::link_secret(&self.inner.secrets).await?, pass.key, pass.claims.id))
+    }
+
+    /// The pass whose link somebody shows; `None` if it is none of ours.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pass_of_link(&self, link: &Secret) -> Result<Option<KeptPass>, StoreError> {
+        let secret = persons::link_secret(&self.inner.secrets).await?;
+        let Some((id, mac)) = passes::split(link.expose()) else { return Ok(None) };
+        let mut connection = self.inner.pool.acquire().await.doing("looking for a pass")?;
+        let found = passes::find(&mut connection, id).await?;
+        Ok(found.filter(|it| passes::is_link(&secret, it.key, id, &mac)))
     }
 
     // Rules ---------------------------------------------------------------------------------------------------------

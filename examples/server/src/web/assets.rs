@@ -19,6 +19,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("door_setup.js", "text/javascript; charset=utf-8", include_str!("../../assets/door_setup.js")),
     ("doors.js", "text/javascript; charset=utf-8", include_str!("../../assets/doors.js")),
     ("faces.js", "text/javascript; charset=utf-8", include_str!("../../assets/faces.js")),
+    ("passes.js", "text/javascript; charset=utf-8", include_str!("../../assets/passes.js")),
     ("people.js", "text/javascript; charset=utf-8", include_str!("../../assets/people.js")),
     ("premises.js", "text/javascript; charset=utf-8", include_str!("../../assets/premises.js")),
     ("player.js", "text/javascript; charset=utf-8", include_str!("../../assets/player.js")),

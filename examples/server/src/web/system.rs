@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub use godvision_access::controller::PremisesCommand;
+use godvision_access::pass::PassId;
 pub use godvision_access::premises::{Failing, Freedom, Mode};
 use godvision_core::bus::{ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
@@ -280,6 +281,17 @@ pub struct RelayReading {
     pub is_timed_by_device: bool,
 }
 
+/// Which pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassRef {
+    /// The key that signed it.
+    pub key: u8,
+    /// Its number under that key.
+    pub id: PassId,
+    /// When it ends.
+    pub until: WallTime,
+}
+
 /// How one part of the system is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -367,6 +379,12 @@ pub trait System: Send + Sync + 'static {
         operator: &'a str,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<Decision, SystemError>>;
+
+    /// How often a pass was used; [`u32::MAX`] once that is forgotten, because it has ended.
+    ///
+    /// # Errors
+    /// [`SystemError::Unavailable`].
+    fn pass_uses(&self, pass: PassRef) -> BoxFuture<'_, Result<u32, SystemError>>;
 
     /// Areas, lockouts, emergency.
     fn premises(&self) -> PremisesNow;

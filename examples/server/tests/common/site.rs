@@ -13,8 +13,8 @@ use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup,
-    DoorSource, Failing, Health, LockedOut, Mode, PremisesCommand, PremisesNow, RelayAsk, RelayReading, Switch, System,
-    SystemError, Watching,
+    DoorSource, Failing, Health, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading,
+    Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -28,6 +28,8 @@ pub(crate) struct Site {
     pub(crate) premises: Mutex<PremisesNow>,
     /// What was commanded, and by whom.
     pub(crate) commands: Mutex<Vec<(PremisesCommand, String)>>,
+    /// How often every pass was used.
+    pub(crate) pass_uses: Mutex<u32>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -124,6 +126,7 @@ impl Site {
                 }],
             }),
             commands: Mutex::default(),
+            pass_uses: Mutex::default(),
         }
     }
 
@@ -274,6 +277,11 @@ impl System for Site {
             found.decisions.insert(0, decision.clone());
             Ok(decision)
         })
+    }
+
+    fn pass_uses(&self, _: PassRef) -> BoxFuture<'_, Result<u32, SystemError>> {
+        let uses = *self.pass_uses.lock().unwrap();
+        Box::pin(async move { Ok(uses) })
     }
 
     fn premises(&self) -> PremisesNow {
