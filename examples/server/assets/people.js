@@ -142,9 +142,10 @@ function show({ keys: all }) {
 function ask() {
   const { kind, key } = giving.elements;
   keys.querySelector('.hintline').textContent = words[`${kind.value}hint`];
-  key.type = kind.value === 'pin' ? 'password' : 'text';
-  key.inputMode = kind.value === 'pin' ? 'numeric' : 'text';
-  key.autocomplete = kind.value === 'pin' ? 'new-password' : 'off';
+  const isPin = kind.value.endsWith('pin');
+  key.type = isPin ? 'password' : 'text';
+  key.inputMode = isPin ? 'numeric' : 'text';
+  key.autocomplete = isPin ? 'new-password' : 'off';
 }
 giving.elements.kind.addEventListener('change', ask);
 

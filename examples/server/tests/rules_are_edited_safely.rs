@@ -53,7 +53,7 @@ fn file(folder: &Folder) -> String {
 #[tokio::test]
 async fn saved_rules_are_in_force_at_once_and_the_version_before_comes_back() {
     let (server, token) = server().await;
-    assert_eq!(reason(&server.store), Reason::NotEnough, "the default rules open by hand alone");
+    assert_eq!(reason(&server.store), Reason::NoRule, "the default rules open by hand alone");
     let first = file(&server.folder);
     let saved = put(&server, &token, OPEN, 1).await;
     assert_eq!((saved.status, &saved.json()["version"]["id"]), (StatusCode::OK, &2.into()), "{}", saved.text());
@@ -70,7 +70,7 @@ async fn saved_rules_are_in_force_at_once_and_the_version_before_comes_back() {
     assert!(old["diff"].as_array().unwrap().iter().any(|it| it["kind"] == "removed"));
     let body = json!({"text": old["text"], "base": 2, "restored": 1}).to_string();
     let back = server.request(Method::PUT, "/api/v1/rules").token(&token).json(body).send().await;
-    assert_eq!((back.status, reason(&server.store)), (StatusCode::OK, Reason::NotEnough));
+    assert_eq!((back.status, reason(&server.store)), (StatusCode::OK, Reason::NoRule));
     assert_eq!(file(&server.folder), first);
     let lines = server.store.journal().query(Query::default()).await.unwrap();
     let line = lines.iter().find(|line| line.code == "rules.changed").unwrap();

@@ -5,6 +5,8 @@ mod common;
 
 use axum::http::{Method, StatusCode};
 use common::{Server, site};
+use godvision_core::Clock;
+use godvision_core::journal::{Entry, Journal, Level};
 use godvision_core::signal::door::{AlarmKind, DoorState};
 use godvision_server::web::system::{Door, Freedom, Mode, PremisesCommand};
 
@@ -98,6 +100,24 @@ async fn a_viewer_hears_of_no_change_when_a_silent_alarm_comes() {
     assert!(before.0 == after.0 && before.1 != after.1);
     server.site.doors.lock().unwrap()[0].mode = Mode::LockedDown;
     assert_ne!(revision(&vera).await, after.0);
+}
+
+#[tokio::test]
+async fn a_viewer_reads_no_line_of_a_silent_alarm() {
+    let server = Server::start().await;
+    for kind in ["forced", "duress"] {
+        let text = format!("a line about {kind}");
+        let entry = Entry::new(Clock::now(&server.clock), site::name("gate"), Level::Error, "door.alarm", text);
+        server.store.journal().append(entry.with("alarm", kind)).await.unwrap();
+    }
+    for (who, reads) in [("vera", false), ("otto", true)] {
+        let token = server.token(who).await;
+        for path in ["/journal", "/journal.csv", "/api/v1/journal"] {
+            let text = server.get(path, &token).await.text();
+            assert!(text.contains("a line about forced"), "{path} as {who}");
+            assert_eq!(text.contains("a line about duress"), reads, "{path} as {who}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -543,7 +543,8 @@ impl Access {
         .await
     }
 
-    /// Gives somebody a card, PIN or plate, as people write it; a new PIN takes the place of the old one. `entry` is made
+    /// Gives somebody a card, PIN or plate, as people write it; a new PIN takes the place of the old one of its kind.
+    /// `entry` is made
     /// of what may be shown of it. A PIN costs a few milliseconds.
     ///
     /// # Errors
@@ -556,8 +557,16 @@ impl Access {
         entry: impl FnOnce(&str) -> Entry,
     ) -> Result<u64, StoreError> {
         let (text, key) = written(kind, &text)?;
-        let directory = Directory::new(self.salt().await?);
-        let stored = tokio::task::spawn_blocking(move || directory.stored(&key)).await;
+        let mut directory = Directory::new(self.salt().await?);
+        let holder = person.clone();
+        let stored = tokio::task::spawn_blocking(move || match (kind, &key) {
+            (KeyKind::DuressPin, Key::Pin(pin)) => {
+                directory.add_person(holder.clone())?;
+                directory.add_duress_pin(&holder, pin)
+            }
+            _ => directory.stored(&key),
+        })
+        .await;
         let stored = stored.map_err(|error| StoreError::Hash { detail: error.to_string() })?;
         let stored = stored.map_err(|error| AccessProblem::BadKey { detail: error.to_string() })?;
         let label = kind.label(text.expose());
@@ -842,7 +851,7 @@ pub(crate) fn written(kind: KeyKind, text: &Secret) -> Result<(Secret, Key), Acc
             let digits = Secret::from(digits.to_uppercase());
             (digits.clone(), Key::Card(digits))
         }
-        KeyKind::Pin => (Secret::from(signs), Key::Pin(Secret::from(signs))),
+        KeyKind::Pin | KeyKind::DuressPin => (Secret::from(signs), Key::Pin(Secret::from(signs))),
         KeyKind::Plate => {
             let plate: PlateText = signs.parse().map_err(|_| AccessProblem::BadKey {
                 detail: "a plate has 2 to 10 Latin letters and digits, or the Cyrillic letters АВЕКМНОРСТУХ".to_owned(),

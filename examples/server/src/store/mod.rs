@@ -65,6 +65,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "chain", include_str!("../../migrations/0004_chain.sql")),
     (5, "access", include_str!("../../migrations/0005_access.sql")),
     (6, "passes", include_str!("../../migrations/0006_passes.sql")),
+    (7, "duress", include_str!("../../migrations/0007_duress.sql")),
 ];
 
 /// Why the store did not do what it was asked.

@@ -14,7 +14,7 @@ use godvision_core::signal::door::Decision;
 use super::api::cameras::{rest_code, state_code as camera_state};
 use super::api::clips::ClipParameters;
 use super::api::doors::{indication_code, state_code as door_state, verdict_code};
-use super::api::journal::JournalParameters;
+use super::api::journal::{JournalParameters, is_for};
 use super::api::{Asked, given};
 use super::guard::{Who, escape, who};
 use super::system::{Camera, Clip, ClipState};
@@ -504,7 +504,7 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
     let older = last.map(|last| page("/journal", &last));
     let doors = state.system().doors();
     let mut shown_rows = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.into_iter().filter(|row| is_for(row, who)) {
         let clip = moments::clip_of_line(state, &doors, &row).await;
         shown_rows.push(JournalRow { clip, ..row.into() });
     }

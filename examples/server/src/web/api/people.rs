@@ -224,12 +224,16 @@ pub(crate) async fn add_key(
 ) -> Result<Json<PersonView>, WebError> {
     let body = body.map_err(|rejection| {
         // The parser's own words may repeat a part of the body.
-        WebError::new(rejection.status(), "bad_body", "write {\"kind\": \"card\", \"pin\" or \"plate\", \"key\": TEXT}")
+        WebError::new(
+            rejection.status(),
+            "bad_body",
+            "write {\"kind\": \"card\", \"pin\", \"duress_pin\" or \"plate\", \"key\": TEXT}",
+        )
     });
     let Json(NewKey { kind, key }) = body?;
     let name = person_name(&id)?;
     let kind = KeyKind::from_code(&kind)
-        .ok_or_else(|| WebError::bad_request("bad_kind", "the kind is none of card, pin, plate"))?;
+        .ok_or_else(|| WebError::bad_request("bad_kind", "the kind is none of card, pin, duress_pin, plate"))?;
     person(&state, &name).await?;
     let text = format!("{} gave {name} a {kind}", who.name());
     let blank = line(&state, &who, ("key.added", text), &name, &[("kind", kind.code())])?;
