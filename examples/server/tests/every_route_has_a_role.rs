@@ -77,6 +77,9 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
         if template.ends_with("/restore") {
             server.store.access().remove_person(&"bob".parse().unwrap(), common::line()).await.unwrap();
         }
+        if template.ends_with("/code") {
+            server.store.access().renew_code(&"bob".parse().unwrap(), common::line()).await.unwrap();
+        }
         path = template.replace("{id}", "bob");
     }
     if template.starts_with("/api/v1/keys/") {
@@ -84,6 +87,12 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
     }
     if template.starts_with("/api/v1/passes/{id}") {
         path = template.replace("{id}", &common::pass(&server.store).await.to_string());
+    }
+    if template == "/code/{token}" {
+        common::known(&server.store, "carl").await;
+        let (access, carl) = (server.store.access(), "carl".parse().unwrap());
+        access.renew_code(&carl, common::line()).await.unwrap();
+        path = template.replace("{token}", access.code_link(&carl).await.unwrap().unwrap().expose());
     }
     if template == "/pass/{token}" {
         let pass = common::pass(&server.store).await.to_string();
@@ -161,6 +170,7 @@ async fn only_the_way_in_is_open_to_anyone() {
         "POST /login",
         "POST /logout",
         "GET /pass/{token}",
+        "GET /code/{token}",
         "GET /assets/{name}",
         "GET /api/v1/openapi.json",
         "GET /api/v1/health",

@@ -205,6 +205,9 @@ async fn answers_fit_their_schemas() {
             "put",
             ask(Method::PUT, "/api/v1/doors/shed/setup", r#"{"params": {"relay": "x"}}"#).send().await,
         ),
+        ("/people/{id}/code", "post", ask(Method::POST, "/api/v1/people/carl/code", "").send().await),
+        ("/people/{id}/code", "get", server.get("/api/v1/people/carl/code", &token).await),
+        ("/people/{id}/code", "delete", ask(Method::DELETE, "/api/v1/people/carl/code", "").send().await),
         ("/passes", "post", ask(Method::POST, "/api/v1/passes", r#"{"doors": ["any"]}"#).send().await),
         ("/passes/{id}", "get", server.get(&format!("/api/v1/passes/{pass}"), &token).await),
         (

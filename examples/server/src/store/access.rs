@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use godvision_access::controller::{SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
+use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{PassClaims, PassId, PassVerifier};
 use godvision_access::premises::Plan;
 use godvision_access::rule::{Explanation, Question};
@@ -28,6 +29,7 @@ use godvision_core::{Clock, Name, Secret, WallTime};
 use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use super::codes;
 use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
 use super::{Doing, Secrets, StoreError, journal};
@@ -95,6 +97,12 @@ pub enum AccessProblem {
         /// What it should be; never the text itself.
         detail: String,
     },
+    /// No rolling codes of theirs are accepted.
+    #[error("{person} has no rolling codes")]
+    NoCode {
+        /// Whose.
+        person: String,
+    },
     /// There is no such pass.
     #[error("there is no pass {id}")]
     NoPass {
@@ -146,7 +154,11 @@ impl AccessProblem {
             Self::Full | Self::PassesFull => "list_full",
             Self::Withdrawn => "withdrawn",
             Self::Pass(_) => "bad_pass",
-            Self::NoPass { .. } | Self::NoPerson { .. } | Self::NoKey { .. } | Self::NoVersion { .. } => "not_found",
+            Self::NoCode { .. }
+            | Self::NoPass { .. }
+            | Self::NoPerson { .. }
+            | Self::NoKey { .. }
+            | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } => "bad_name",
             Self::Meanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
@@ -195,6 +207,8 @@ struct Inner {
     secrets: Secrets,
     /// Read when it is needed first: without its key the rest of the store still works.
     salt: tokio::sync::OnceCell<[u8; 16]>,
+    /// Likewise: what rolling codes are derived from.
+    rolling: tokio::sync::OnceCell<[u8; 32]>,
     shared: SharedAccess,
     /// What the areas and doors of the rules are put in force on.
     premises: OnceLock<SharedPremises>,
@@ -255,12 +269,16 @@ impl Access {
         };
         let shared = SharedAccess::new(control);
         let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
-        let (salt, premises) = (tokio::sync::OnceCell::new(), OnceLock::new());
-        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, shared, premises, turn, now }) })
+        let (salt, rolling, premises) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new(), OnceLock::new());
+        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, rolling, shared, premises, turn, now }) })
     }
 
     async fn salt(&self) -> Result<[u8; 16], StoreError> {
         self.inner.salt.get_or_try_init(|| persons::salt(&self.inner.secrets)).await.copied()
+    }
+
+    async fn rolling(&self) -> Result<[u8; 32], StoreError> {
+        self.inner.rolling.get_or_try_init(|| persons::rolling_secret(&self.inner.secrets)).await.copied()
     }
 
     /// The areas, doors and interlocks of the rules in force.
@@ -439,10 +457,10 @@ impl Access {
     ) -> Result<T, StoreError> {
         const DOING: &str = "changing people or rules";
         // Before the transaction: made the first time, it is written by another connection.
-        let salt = self.salt().await?;
+        let (salt, rolling) = (self.salt().await?, self.rolling().await?);
         let mut step = self.inner.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
         let done = work(&mut step).await?;
-        let made = self.make(&mut step, document, salt).await?;
+        let made = self.make(&mut step, document, salt, &rolling).await?;
         if let Some(entry) = &entry {
             journal::append_within(&mut step, &mut Default::default(), &[entry]).await.doing("journalling a change")?;
         }
@@ -462,12 +480,15 @@ impl Access {
         connection: &mut SqliteConnection,
         document: &RuleSet,
         salt: [u8; 16],
+        rolling: &[u8; 32],
     ) -> Result<Made, StoreError> {
         let (directory, groups) = people::directory(connection, salt).await?;
         let merged = merged(document, &groups);
         let rules = merged.compile().map_err(AccessProblem::from)?;
         let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
-        let control = AccessControl { directory, passes: self.now().passes.with_revocations(revocations), rules };
+        let passes = self.now().passes.with_revocations(revocations);
+        let rolling = codes::verifier(connection, passes.site(), rolling).await?;
+        let control = AccessControl { directory, passes: passes.with_rolling(rolling), rules };
         let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
         Ok(Made { control, merged, plan, groups })
     }
@@ -693,6 +714,61 @@ impl Access {
         let mut connection = self.inner.pool.acquire().await.doing("looking for a pass")?;
         let found = passes::find(&mut connection, id).await?;
         Ok(found.filter(|it| passes::is_link(&secret, it.key, id, &mac)))
+    }
+
+    // Rolling codes -------------------------------------------------------------------------------------------------
+
+    /// Makes the rolling codes of a person anew: every code and link of before is dead at once.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
+    pub async fn renew_code(&self, person: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            if people::find(connection, person).await?.is_none() {
+                return Err(AccessProblem::NoPerson { name: person.to_string() }.into());
+            }
+            codes::renew(connection, person).await
+        })
+        .await
+    }
+
+    /// Accepts no rolling codes of a person any more.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoCode`], [`StoreError::Database`].
+    pub async fn withdraw_code(&self, person: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            match codes::withdraw(connection, person).await? {
+                true => Ok(()),
+                false => Err(AccessProblem::NoCode { person: person.to_string() }.into()),
+            }
+        })
+        .await
+    }
+
+    /// What stands in the link of the page that shows a person's codes, if they have any. Whoever has it has the codes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code_link(&self, person: &Name) -> Result<Option<Secret>, StoreError> {
+        let secret = persons::link_secret(&self.inner.secrets).await?;
+        let mut connection = self.inner.pool.acquire().await.doing("looking for rolling codes")?;
+        Ok(codes::of_person(&mut connection, person).await?.map(|generation| codes::link(&secret, person, generation)))
+    }
+
+    /// Whose link somebody shows, with the code of this moment and when the next is due; `None` if it is nobody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code_of_link(&self, link: &Secret) -> Result<Option<(Name, Secret, WallTime)>, StoreError> {
+        let (secret, rolling) = (persons::link_secret(&self.inner.secrets).await?, self.rolling().await?);
+        let mut connection = self.inner.pool.acquire().await.doing("looking for rolling codes")?;
+        let found = codes::of_link(&mut connection, &secret, link).await?;
+        let Some((person, generation)) = found else { return Ok(None) };
+        let of_person = RollingSecret::derived(&rolling, &person, generation);
+        let code = of_person.code(&self.site(), &person, self.inner.clock.wall());
+        let (text, next) = code.map_err(AccessProblem::Pass)?;
+        Ok(Some((person, text, next)))
     }
 
     // Rules ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 
 mod access;
 mod chain;
+mod codes;
 mod faces;
 mod journal;
 mod passes;
@@ -66,6 +67,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "access", include_str!("../../migrations/0005_access.sql")),
     (6, "passes", include_str!("../../migrations/0006_passes.sql")),
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
+    (8, "codes", include_str!("../../migrations/0008_codes.sql")),
 ];
 
 /// Why the store did not do what it was asked.

@@ -268,11 +268,16 @@ pub(super) fn signed(key: PassKey, site: &Name, claims: &PassClaims, made: WallT
     Ok(ring.sign(claims, made).map_err(AccessProblem::Pass)?)
 }
 
-fn mac(secret: &[u8; 32], key: u8, id: PassId) -> Hmac<Sha256> {
+/// HMAC-SHA-256 under a secret of the site.
+pub(super) fn keyed(secret: &[u8; 32]) -> Hmac<Sha256> {
     // RFC 2104 fills a key shorter than a block with zeros.
     let mut block = [0; 64];
     block[..32].copy_from_slice(secret);
-    Hmac::<Sha256>::new(&block.into()).chain_update(LINK_DOMAIN).chain_update([key]).chain_update(id.0)
+    Hmac::<Sha256>::new(&block.into())
+}
+
+fn mac(secret: &[u8; 32], key: u8, id: PassId) -> Hmac<Sha256> {
+    keyed(secret).chain_update(LINK_DOMAIN).chain_update([key]).chain_update(id.0)
 }
 
 /// What stands in a pass's link: its number, and a MAC that only this site can make.

@@ -60,6 +60,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/passes", ADMIN, get(pages::passes::list)),
         // A guest has no account: the link is what they show, and guessing it is slowed down like guessing a password.
         line(Method::GET, "/pass/{token}", ANYONE, get(pages::passes::pass)),
+        // As with the link of a pass, for a resident's own codes.
+        line(Method::GET, "/code/{token}", ANYONE, get(pages::passes::code)),
         line(Method::GET, "/rules", ADMIN, get(pages::rules::rules)),
         line(Method::GET, "/doors", VIEWER, get(pages::doors)),
         line(Method::GET, "/board", VIEWER, get(pages::board::board)),
@@ -106,6 +108,9 @@ pub fn routes() -> Vec<Route> {
         line(Method::DELETE, "/api/v1/people/{id}", ADMIN, delete(api::people::remove)),
         line(Method::POST, "/api/v1/people/{id}/restore", ADMIN, post(api::people::restore)),
         line(Method::POST, "/api/v1/people/{id}/keys", ADMIN, post(api::people::add_key)),
+        line(Method::GET, "/api/v1/people/{id}/code", ADMIN, get(api::people::code)),
+        line(Method::POST, "/api/v1/people/{id}/code", ADMIN, post(api::people::renew_code)),
+        line(Method::DELETE, "/api/v1/people/{id}/code", ADMIN, delete(api::people::withdraw_code)),
         line(Method::PUT, "/api/v1/keys/{id}", ADMIN, put(api::people::set_key)),
         line(Method::DELETE, "/api/v1/keys/{id}", ADMIN, delete(api::people::remove_key)),
         line(Method::GET, "/api/v1/passes", ADMIN, get(api::passes::list)),

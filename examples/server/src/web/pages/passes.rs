@@ -119,15 +119,18 @@ fn told(status: StatusCode, message: &str) -> Response {
     render(status, &page)
 }
 
+fn wait_first(wait: std::time::Duration) -> Response {
+    let mut answer = told(StatusCode::TOO_MANY_REQUESTS, "Too many wrong links came from here. Wait a little.");
+    answer.headers_mut().insert(axum::http::header::RETRY_AFTER, wait.as_secs().max(1).into());
+    answer
+}
+
 /// `GET /pass/{token}`: shows a pass to whoever has its link. Guessing is slowed down as guessing passwords is.
 pub(in crate::web) async fn pass(State(state): State<AppState>, Id(link): Id, request: Request) -> Response {
     let from = peer(&request);
     let tried = state.throttle().attempt(from, TRIED_AS, state.clock().mono());
     if let Err(wait) = tried {
-        let seconds = wait.as_secs().max(1);
-        let mut answer = told(StatusCode::TOO_MANY_REQUESTS, "Too many wrong links came from here. Wait a little.");
-        answer.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
-        return answer;
+        return wait_first(wait);
     }
     match guest_page(&state, link.into()).await {
         Ok(Some(page)) => {
@@ -157,5 +160,44 @@ async fn guest_page(state: &AppState, link: godvision_core::Secret) -> Result<Op
         person: pass.claims.person.map(|it| it.to_string()),
         message: code.is_none().then(|| gone.to_owned()),
         code,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage {
+    site: String,
+    person: String,
+    code: String,
+    /// The page asks for itself again then: no script, and the secret stays here.
+    seconds: u64,
+}
+
+/// `GET /code/{token}`: the rolling code of this moment, for whoever has the link.
+pub(in crate::web) async fn code(State(state): State<AppState>, Id(link): Id, request: Request) -> Response {
+    let from = peer(&request);
+    let tried = state.throttle().attempt(from, TRIED_AS, state.clock().mono());
+    if let Err(wait) = tried {
+        return wait_first(wait);
+    }
+    match code_page(&state, link.into()).await {
+        Ok(Some(page)) => {
+            state.throttle().succeeded(from, TRIED_AS);
+            shown(&page)
+        }
+        Ok(None) => told(StatusCode::NOT_FOUND, "There is no code at this address any more. Ask for a new link."),
+        Err(error) => told(error.status, "The code cannot be shown now. Try again in a moment."),
+    }
+}
+
+async fn code_page(state: &AppState, link: godvision_core::Secret) -> Result<Option<CodePage>, WebError> {
+    let access = state.store().access();
+    let Some((person, text, next)) = access.code_of_link(&link).await? else { return Ok(None) };
+    let left_micros = next.as_unix_micros() - state.clock().wall().as_unix_micros();
+    Ok(Some(CodePage {
+        site: access.site().to_string(),
+        person: person.to_string(),
+        code: passes::qr(&text)?.svg(),
+        seconds: u64::try_from(left_micros).unwrap_or(0) / 1_000_000 + 1,
     }))
 }
