@@ -37,7 +37,12 @@ async fn the_page_shows_a_code_that_doors_believe() {
     let page = server.request(Method::GET, &link).send().await;
     assert_eq!((page.status, page.header("cache-control")), (StatusCode::OK, "no-store"));
     let page = page.text();
-    assert!(page.contains("bob") && page.contains("<svg") && !page.contains("<script") && !page.contains("GVR:"));
+    assert!(
+        page.contains("bob")
+            && page.contains("data:image/svg+xml;base64,")
+            && !page.contains("<script")
+            && !page.contains("GVR:")
+    );
     // The tests' time is the beginning of a step.
     assert!(page.contains(r#"http-equiv="refresh" content="31""#), "{page}");
     let shown = text(&server, &link).await;

@@ -4,6 +4,7 @@
 
 use askama::Template;
 use axum::extract::Request;
+use base64::Engine as _;
 
 use super::*;
 use crate::store::KeptPass;
@@ -98,7 +99,7 @@ struct PassPage {
     from: Moment,
     until: Moment,
     uses: Option<u8>,
-    /// The modules as SVG; `None` once the pass opens nothing any more.
+    /// The address of its picture; `None` once the pass opens nothing any more.
     code: Option<String>,
     /// Instead of all that.
     message: Option<String>,
@@ -125,20 +126,27 @@ fn wait_first(wait: std::time::Duration) -> Response {
     answer
 }
 
-/// `GET /pass/{token}`: shows a pass to whoever has its link. Guessing is slowed down as guessing passwords is.
-pub(in crate::web) async fn pass(State(state): State<AppState>, Id(link): Id, request: Request) -> Response {
-    let from = peer(&request);
-    let tried = state.throttle().attempt(from, TRIED_AS, state.clock().mono());
-    if let Err(wait) = tried {
-        return wait_first(wait);
+/// The code of `text` as the address of a picture: not a part of the page, so no rule of its style sheet touches the modules.
+fn picture(text: &godvision_core::Secret) -> Result<String, WebError> {
+    let svg = passes::qr(text)?.svg();
+    Ok(format!("data:image/svg+xml;base64,{}", base64::engine::general_purpose::STANDARD.encode(svg)))
+}
+
+/// What a wrong link gets. Each is counted as a wrong password is, and a good one is shown whatever others have tried from
+/// the same address: behind a proxy all guests have one.
+fn wrong(state: &AppState, request: &Request, message: &str) -> Response {
+    let tried = state.throttle().attempt(peer(request), TRIED_AS, state.clock().mono());
+    match tried {
+        Ok(()) => told(StatusCode::NOT_FOUND, message),
+        Err(wait) => wait_first(wait),
     }
+}
+
+/// `GET /pass/{token}`: shows a pass to whoever has its link.
+pub(in crate::web) async fn pass(State(state): State<AppState>, Id(link): Id, request: Request) -> Response {
     match guest_page(&state, link.into()).await {
-        Ok(Some(page)) => {
-            state.throttle().succeeded(from, TRIED_AS);
-            let status = if page.code.is_some() { StatusCode::OK } else { StatusCode::GONE };
-            render(status, &page)
-        }
-        Ok(None) => told(StatusCode::NOT_FOUND, "There is no pass at this address. Ask whoever sent it."),
+        Ok(Some(page)) => render(if page.code.is_some() { StatusCode::OK } else { StatusCode::GONE }, &page),
+        Ok(None) => wrong(&state, &request, "There is no pass at this address. Ask whoever sent it."),
         Err(error) => told(error.status, "The pass cannot be shown now. Try again in a moment."),
     }
 }
@@ -147,7 +155,7 @@ async fn guest_page(state: &AppState, link: godvision_core::Secret) -> Result<Op
     let access = state.store().access();
     let Some(pass) = access.pass_of_link(&link).await? else { return Ok(None) };
     let code = match pass.is_shown(state.clock().wall()) {
-        true => Some(passes::qr(&access.pass_text(&pass).await?)?.svg()),
+        true => Some(picture(&access.pass_text(&pass).await?)?),
         false => None,
     };
     let gone = "This pass was withdrawn or has ended. It opens nothing any more.";
@@ -175,17 +183,9 @@ struct CodePage {
 
 /// `GET /code/{token}`: the rolling code of this moment, for whoever has the link.
 pub(in crate::web) async fn code(State(state): State<AppState>, Id(link): Id, request: Request) -> Response {
-    let from = peer(&request);
-    let tried = state.throttle().attempt(from, TRIED_AS, state.clock().mono());
-    if let Err(wait) = tried {
-        return wait_first(wait);
-    }
     match code_page(&state, link.into()).await {
-        Ok(Some(page)) => {
-            state.throttle().succeeded(from, TRIED_AS);
-            shown(&page)
-        }
-        Ok(None) => told(StatusCode::NOT_FOUND, "There is no code at this address any more. Ask for a new link."),
+        Ok(Some(page)) => shown(&page),
+        Ok(None) => wrong(&state, &request, "There is no code at this address any more. Ask for a new link."),
         Err(error) => told(error.status, "The code cannot be shown now. Try again in a moment."),
     }
 }
@@ -197,7 +197,7 @@ async fn code_page(state: &AppState, link: godvision_core::Secret) -> Result<Opt
     Ok(Some(CodePage {
         site: access.site().to_string(),
         person: person.to_string(),
-        code: passes::qr(&text)?.svg(),
+        code: picture(&text)?,
         seconds: u64::try_from(left_micros).unwrap_or(0) / 1_000_000 + 1,
     }))
 }
