@@ -142,9 +142,10 @@ function show({ keys: all }) {
 function ask() {
   const { kind, key } = giving.elements;
   keys.querySelector('.hintline').textContent = words[`${kind.value}hint`];
-  key.type = kind.value === 'pin' ? 'password' : 'text';
-  key.inputMode = kind.value === 'pin' ? 'numeric' : 'text';
-  key.autocomplete = kind.value === 'pin' ? 'new-password' : 'off';
+  const isPin = kind.value.endsWith('pin');
+  key.type = isPin ? 'password' : 'text';
+  key.inputMode = isPin ? 'numeric' : 'text';
+  key.autocomplete = isPin ? 'new-password' : 'off';
 }
 giving.elements.kind.addEventListener('change', ask);
 
@@ -175,11 +176,44 @@ giving.addEventListener('submit', async (event) => {
 });
 keys.addEventListener('close', () => isChanged && location.reload());
 
+// Rolling codes -----------------------------------------------------------------------------------------------------
+
+const codes = document.getElementById('code-dialog');
+const coded = codes.querySelector('form');
+
+async function code(method = 'GET') {
+  complain(coded);
+  try {
+    const { link } = await call(method, `${address(holder)}/code`);
+    codes.querySelector('h2').textContent = fill(codes.dataset.title, holder);
+    const [input, none] = [coded.elements.link, codes.querySelector('.none')];
+    input.value = link ? location.origin + link : '';
+    input.parentElement.hidden = coded.elements.copy.hidden = coded.elements.withdraw.hidden = !link;
+    none.hidden = Boolean(link);
+    coded.elements.renew.textContent = link ? codes.dataset.again : codes.dataset.first;
+    if (!codes.open) codes.showModal();
+  } catch (error) {
+    if (codes.open) complain(coded, error);
+    else failed(error);
+  }
+}
+coded.elements.renew.addEventListener('click', () => code('POST'));
+coded.elements.withdraw.addEventListener('click', () => code('DELETE'));
+coded.elements.copy.addEventListener('click', async () => {
+  coded.elements.link.select();
+  // Without TLS a browser has no clipboard for scripts; what is selected can be copied by hand.
+  await navigator.clipboard?.writeText(coded.elements.link.value).then(() => toast(codes.dataset.copied)).catch(() => {});
+});
+
 document.querySelector('.people-list')?.addEventListener('click', (event) => {
   const pressed = event.target.closest('button');
   const row = pressed?.closest('tr');
   if (pressed?.name === 'edit') open(row.dataset);
   if (pressed?.name === 'keys') carries(row);
+  if (pressed?.name === 'code') {
+    holder = row.dataset.name;
+    code();
+  }
   if (pressed?.name === 'delete') remove(row, pressed);
 });
 

@@ -32,6 +32,10 @@ pub const DEFAULT_RULES: &str = include_str!("../assets/rules.toml");
 const PASS_KEY_SECRET: &str = "pass-key";
 /// The name under which the salt of stored keys is kept.
 const SALT_SECRET: &str = "key-salt";
+/// The name under which the secret behind the links of passes is kept.
+const LINK_SECRET: &str = "pass-links";
+/// The name under which the secret behind rolling codes is kept.
+const ROLLING_SECRET: &str = "rolling-codes";
 /// The id of the site's own pass key; 0 is the demo's, which every reader of the source knows.
 const PASS_KEY_ID: u8 = 1;
 
@@ -107,6 +111,22 @@ pub(crate) async fn salt(secrets: &Secrets) -> Result<[u8; 16], StoreError> {
 /// If the store fails.
 pub async fn pass_key(secrets: &Secrets) -> Result<PassKey, StoreError> {
     Ok(PassKey::from_seed(PASS_KEY_ID, &kept(secrets, PASS_KEY_SECRET).await?))
+}
+
+/// The secret behind the links of passes, made the first time.
+///
+/// # Errors
+/// If the store fails.
+pub(crate) async fn link_secret(secrets: &Secrets) -> Result<[u8; 32], StoreError> {
+    kept(secrets, LINK_SECRET).await
+}
+
+/// The secret that those of rolling codes are derived from, made the first time.
+///
+/// # Errors
+/// If the store fails.
+pub(crate) async fn rolling_secret(secrets: &Secrets) -> Result<[u8; 32], StoreError> {
+    kept(secrets, ROLLING_SECRET).await
 }
 
 /// Random bytes under `name`, made and kept the first time.

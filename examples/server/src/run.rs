@@ -49,7 +49,7 @@ pub async fn run(options: Run) -> anyhow::Result<ExitCode> {
         Ok(document) => document,
         Err(errors) => return Ok(refuse(&path, &errors.0)),
     };
-    let passes = PassVerifier::new(document.site.clone()).with(persons::pass_key(store.secrets()).await?.public());
+    let passes = PassVerifier::new(document.site.clone());
     let parts = Parts::open(&options.data, options.models.as_deref(), store, passes).await?;
     let wiring = match Wiring::start(parts, &document).await {
         Ok(wiring) => wiring,
@@ -301,9 +301,11 @@ pub async fn pass(options: Pass) -> anyhow::Result<ExitCode> {
     };
     let text = key.sign(&site, &claims)?;
     let entry = Entry::new(clock.now(), Name::new("passes")?, Level::Security, "pass.made", "a pass was made")
+        .with("pass", claims.id)
         .with("person", claims.person.as_ref().map_or("anyone", Name::as_str))
         .with("until", claims.not_after);
-    store.journal().append(entry).await?;
+    // So that it is listed on the pages and can be withdrawn there.
+    store.access().make_pass(&site, &claims, "godvision-server pass", entry).await?;
     store.close().await;
     let code = qrcode::QrCode::new(text.expose().as_bytes()).context("the pass does not fit a QR code")?;
     println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().build());

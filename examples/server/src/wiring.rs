@@ -23,7 +23,7 @@ use godvision_access::reader::ReaderRegistry;
 use godvision_access::reader::component::ReaderUnit;
 use godvision_access::reader::soft::SoftReaders;
 use godvision_access::relay::RelayRegistry;
-use godvision_access::spent::{MemorySpent, SpentStore};
+use godvision_access::spent::{MemorySpent, Spendable, Spending, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
 use godvision_core::bus::{
     Changes, ComponentState, Control, Host, HostError, HostOptions, Registry, SecretSource, Target, UnitSpec,
@@ -55,8 +55,8 @@ use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, RelayAsk,
-    RelayReading, System, SystemError, Watching,
+    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
+    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -235,6 +235,7 @@ struct Running {
     store: Store,
     shared: Shared,
     doors: Doors,
+    spent: Arc<dyn SpentStore>,
     specs: BTreeMap<String, UnitSpec>,
     archive: Arc<dyn Archive>,
     started: WallTime,
@@ -256,7 +257,8 @@ impl Wiring {
         let (premises, damage) = premises(&data, document, store.access().plan()?, shared.clock.now())?;
         store.access().follow(premises.clone());
         let faces = store.faces().memory().clone();
-        let (registry, doors) = registry(&shared, Some(&store), spent, Arc::clone(&archive), faces, premises);
+        let (registry, doors) =
+            registry(&shared, Some(&store), Arc::clone(&spent), Arc::clone(&archive), faces, premises);
         let journal = Arc::clone(store.journal()) as Arc<dyn Journal>;
         let secrets = KnownSecrets::default();
         secrets.read(document, &store).await?;
@@ -281,8 +283,20 @@ impl Wiring {
         let started = now.wall;
         let document = RwLock::new(Arc::new(document.clone()));
         let file = tokio::sync::Mutex::new(data.join(SITE_FILE));
-        let running =
-            Arc::new(Running { host, document, secrets, store, shared, doors, specs, archive, started, models, file });
+        let running = Arc::new(Running {
+            host,
+            document,
+            secrets,
+            store,
+            shared,
+            doors,
+            spent,
+            specs,
+            archive,
+            started,
+            models,
+            file,
+        });
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -607,8 +621,11 @@ impl Running {
             indication: last.map_or(Indication::Ready, |event| event.indication),
             open_for: last.and_then(|event| event.open_for),
             detail: last.map(|event| event.detail.clone()).unwrap_or_default(),
-            decisions: view.map(|view| view.decisions).unwrap_or_default(),
             cameras: self.cameras_before(name),
+            mode: view.as_ref().map(|view| view.mode).unwrap_or_default(),
+            is_ajar: view.as_ref().and_then(|view| view.is_ajar),
+            alarms: view.as_ref().map(|view| view.alarms.clone()).unwrap_or_default(),
+            decisions: view.map(|view| view.decisions).unwrap_or_default(),
         }
     }
 
@@ -744,6 +761,52 @@ impl System for Running {
             let now = self.shared.clock.now();
             let opened = self.doors.open(door, operator, Some(reason), now).await;
             opened.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+
+    fn pass_uses(&self, pass: PassRef) -> BoxFuture<'_, Result<u32, SystemError>> {
+        Box::pin(async move {
+            let PassRef { key, id, until } = pass;
+            let spending = Spending { what: Spendable::Pass { key, id }, until, at: self.shared.clock.wall() };
+            let uses = self.spent.uses(spending).await;
+            uses.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+        })
+    }
+
+    fn premises(&self) -> PremisesNow {
+        let now = self.shared.clock.now();
+        self.doors.premises().read(|premises| PremisesNow {
+            is_emergency: premises.is_emergency(),
+            areas: premises
+                .plan()
+                .areas()
+                .map(|area| AreaNow { area: area.clone(), inside: premises.inside(area, now).cloned().collect() })
+                .collect(),
+            locked_out: premises
+                .locked_out(now.mono)
+                .map(|(who, wait)| {
+                    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+                    LockedOut { who: who.clone(), until: now.wall.plus_micros(micros) }
+                })
+                .collect(),
+        })
+    }
+
+    fn command<'a>(&'a self, command: PremisesCommand, operator: &'a str) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let asked = match &command {
+                PremisesCommand::Lockdown { doors, .. } => doors.as_slice(),
+                PremisesCommand::Acknowledge { door } => std::slice::from_ref(door),
+                _ => &[],
+            };
+            let known = self.names_of("door");
+            // A door that is not there would be "locked down" and stand open.
+            if let Some(unknown) = asked.iter().find(|door| !known.contains(door)) {
+                return Err(SystemError::NotFound { what: "door", id: unknown.to_string() });
+            }
+            let journal: &dyn Journal = &**self.store.journal();
+            let done = self.doors.premises().command(command, operator, journal, self.shared.clock.now()).await;
+            done.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })
     }
 

@@ -43,6 +43,11 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/rules/explain" => Some(r#"{"door": "house/front", "kind": "card"}"#),
         "/api/v1/doors/{id}/open" => Some(r#"{"reason": "a parcel"}"#),
         "/api/v1/doors/{id}/setup" => Some(r#"{"params": {"channel": 2}}"#),
+        "/api/v1/doors/{id}/lockdown" | "/api/v1/lockdown" | "/api/v1/emergency" => Some(r#"{"on": true}"#),
+        "/api/v1/premises/forgive" => Some(r#"{"person": "bob"}"#),
+        "/api/v1/premises/unblock" => Some(r#"{"reader": "yard/keypad"}"#),
+        "/api/v1/passes" => Some(r#"{"doors": ["any"]}"#),
+        "/api/v1/passes/{id}/withdraw" => Some(r#"{"reason": "lost"}"#),
         "/api/v1/relay-status" => Some(r#"{"door": "yard/gate"}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
@@ -72,10 +77,27 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
         if template.ends_with("/restore") {
             server.store.access().remove_person(&"bob".parse().unwrap(), common::line()).await.unwrap();
         }
+        if template.ends_with("/code") {
+            server.store.access().renew_code(&"bob".parse().unwrap(), common::line()).await.unwrap();
+        }
         path = template.replace("{id}", "bob");
     }
     if template.starts_with("/api/v1/keys/") {
         path = template.replace("{id}", &common::known(&server.store, "carl").await.to_string());
+    }
+    if template.starts_with("/api/v1/passes/{id}") {
+        path = template.replace("{id}", &common::pass(&server.store).await.to_string());
+    }
+    if template == "/code/{token}" {
+        common::known(&server.store, "carl").await;
+        let (access, carl) = (server.store.access(), "carl".parse().unwrap());
+        access.renew_code(&carl, common::line()).await.unwrap();
+        path = template.replace("{token}", access.code_link(&carl).await.unwrap().unwrap().expose());
+    }
+    if template == "/pass/{token}" {
+        let pass = common::pass(&server.store).await.to_string();
+        let link = server.store.access().pass_link(&server.store.access().pass(&pass).await.unwrap()).await.unwrap();
+        path = template.replace("{token}", link.expose());
     }
     if template.contains("/versions/{id}") {
         path = template.replace("{id}", "1");
@@ -147,6 +169,8 @@ async fn only_the_way_in_is_open_to_anyone() {
         "GET /login",
         "POST /login",
         "POST /logout",
+        "GET /pass/{token}",
+        "GET /code/{token}",
         "GET /assets/{name}",
         "GET /api/v1/openapi.json",
         "GET /api/v1/health",

@@ -195,6 +195,8 @@ async fn answers_fit_their_schemas() {
         let answer = server.request(method, route).token(&token).send().await;
         answers.push((path, if name == "delete" { "delete" } else { "post" }, answer));
     }
+    let pass = common::pass(&server.store).await;
+    let on = r#"{"on": true}"#;
     answers.extend([
         ("/door-setup", "get", server.get("/api/v1/door-setup", &token).await),
         ("/doors/{id}/setup", "get", server.get("/api/v1/doors/yard%2Fgate/setup", &token).await),
@@ -203,9 +205,36 @@ async fn answers_fit_their_schemas() {
             "put",
             ask(Method::PUT, "/api/v1/doors/shed/setup", r#"{"params": {"relay": "x"}}"#).send().await,
         ),
+        ("/people/{id}/code", "post", ask(Method::POST, "/api/v1/people/carl/code", "").send().await),
+        ("/people/{id}/code", "get", server.get("/api/v1/people/carl/code", &token).await),
+        ("/people/{id}/code", "delete", ask(Method::DELETE, "/api/v1/people/carl/code", "").send().await),
+        ("/passes", "post", ask(Method::POST, "/api/v1/passes", r#"{"doors": ["any"]}"#).send().await),
+        ("/passes/{id}", "get", server.get(&format!("/api/v1/passes/{pass}"), &token).await),
+        (
+            "/passes/{id}/withdraw",
+            "post",
+            ask(Method::POST, &format!("/api/v1/passes/{pass}/withdraw"), r#"{"reason": "lost"}"#).send().await,
+        ),
+        ("/passes", "get", server.get("/api/v1/passes", &token).await),
+        ("/premises", "get", server.get("/api/v1/premises", &token).await),
+        ("/doors/{id}/lockdown", "put", ask(Method::PUT, "/api/v1/doors/yard%2Fgate/lockdown", on).send().await),
+        (
+            "/doors/{id}/acknowledge",
+            "post",
+            ask(Method::POST, "/api/v1/doors/yard%2Fgate/acknowledge", "").send().await,
+        ),
+        ("/lockdown", "put", ask(Method::PUT, "/api/v1/lockdown", on).send().await),
+        ("/emergency", "put", ask(Method::PUT, "/api/v1/emergency", on).send().await),
         ("/relay-status", "post", ask(Method::POST, "/api/v1/relay-status", r#"{"door": "shed"}"#).send().await),
         ("/doors/{id}", "delete", server.request(Method::DELETE, "/api/v1/doors/shed").token(&token).send().await),
     ]);
+    // Afterwards the lists are empty.
+    let emptied = [("forgive", r#"{"person": "bob"}"#), ("unblock", r#"{"reader": "yard/keypad"}"#)];
+    for (path, body) in emptied {
+        let answer = ask(Method::POST, &format!("/api/v1/premises/{path}"), body).send().await;
+        let schema = &document["components"]["schemas"]["Premises"];
+        check(&document, schema, &answer.json(), path).unwrap_or_else(|error| panic!("{error}"));
+    }
     common::enrolled(&server.store, "eileen").await;
     let group = common::stranger(&server.store);
     let name = server.store.faces().group_name(group);
@@ -273,8 +302,18 @@ async fn answers_fit_their_schemas() {
         // A list that happens to be empty would prove nothing.
         assert!(
             !answer.text().contains(":[]")
-                || ["/doors", "/cameras", "/sightings", "/people", "/keys/{id}", "/people/{id}", "/rules/explain"]
-                    .contains(&path),
+                || [
+                    "/doors",
+                    "/doors/{id}/lockdown",
+                    "/doors/{id}/acknowledge",
+                    "/cameras",
+                    "/sightings",
+                    "/people",
+                    "/keys/{id}",
+                    "/people/{id}",
+                    "/rules/explain"
+                ]
+                .contains(&path),
             "{path}: {}",
             answer.text()
         );

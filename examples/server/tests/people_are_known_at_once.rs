@@ -281,3 +281,37 @@ async fn a_persons_document_is_taken_over_once_and_the_cabinet_counts() {
     let refused = open().await.map(drop).unwrap_err();
     assert!(matches!(&refused, StoreError::Access(_)) && refused.to_string().contains("carl"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_duress_pin_opens_like_the_other_and_is_told_apart() {
+    let server = Server::start().await;
+    let token = server.token("ada").await;
+    for name in ["bob", "carl"] {
+        common::known(&server.store, name).await;
+    }
+    let give = async |person: &str, kind: &str, key: &str| {
+        let body = format!(r#"{{"kind": "{kind}", "key": "{key}"}}"#);
+        let path = format!("/api/v1/people/{person}/keys");
+        server.request(Method::POST, &path).token(&token).json(body).send().await
+    };
+    let who = |pin: &str| server.store.access().shared().current().directory.who(&Key::Pin(pin.into()));
+    assert_eq!(give("bob", "pin", "2580").await.status, StatusCode::OK);
+    let given = give("bob", "duress_pin", "2581").await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.text());
+    assert!(!given.text().contains("2581"));
+    let bob = Some("bob".parse().unwrap());
+    assert_eq!(who("2580").map(|it| (it.person, it.duress)), Ok((bob.clone(), false)));
+    assert_eq!(who("2581").map(|it| (it.person, it.duress)), Ok((bob.clone(), true)));
+    // The same digits are never both, whoever has them; and nobody learns whose they are.
+    for (person, kind, pin) in
+        [("bob", "duress_pin", "2580"), ("bob", "pin", "2581"), ("carl", "pin", "2581"), ("carl", "duress_pin", "2580")]
+    {
+        let refused = give(person, kind, pin).await;
+        assert_eq!((refused.status, &*refused.code()), (StatusCode::BAD_REQUEST, "bad_key"), "{person} {kind} {pin}");
+        assert!(!refused.text().contains("bob"));
+    }
+    assert_eq!(give("bob", "duress_pin", "2582").await.status, StatusCode::OK, "a new one takes its place");
+    assert!(who("2581").is_err() && who("2582").is_ok_and(|it| it.duress) && who("2580").is_ok_and(|it| !it.duress));
+    let page = server.get("/people", &token).await.text();
+    assert!(page.contains("Duress PIN</span>") && !page.contains("2582"));
+}

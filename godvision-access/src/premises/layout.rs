@@ -244,6 +244,11 @@ impl Plan {
         self.layout.doors.get(door).unwrap_or(&self.standard)
     }
 
+    /// Every area, in alphabetical order.
+    pub fn areas(&self) -> impl Iterator<Item = &Name> {
+        self.layout.areas.keys()
+    }
+
     /// An area.
     pub fn area(&self, area: &Name) -> Option<&AreaPlan> {
         self.layout.areas.get(area)

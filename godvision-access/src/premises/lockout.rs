@@ -39,6 +39,12 @@ impl Lockouts {
         (until > now).then(|| until.since(now))
     }
 
+    /// Who must wait, and how long.
+    pub(super) fn waiting(&self, now: MonoTime) -> impl Iterator<Item = (&Failing, Duration)> {
+        let waiting = self.0.iter().filter(move |(_, entry)| entry.until > now);
+        waiting.map(move |(failing, entry)| (failing, entry.until.since(now)))
+    }
+
     /// One more failure; `true` if it locks out from now on.
     pub(super) fn failed(
         &mut self,

@@ -365,6 +365,11 @@ impl Premises {
         self.presence.inside(area, forget_after, now.wall)
     }
 
+    /// Who is locked out for guessing, and for how long yet.
+    pub fn locked_out(&self, now: MonoTime) -> impl Iterator<Item = (&Failing, Duration)> {
+        self.lockouts.waiting(now)
+    }
+
     /// Takes one event and says what is to be done, in this order. An event about a door that is not known does nothing.
     pub fn step(&mut self, event: Event, now: Stamp) -> Vec<Effect> {
         let mut effects = Vec::new();

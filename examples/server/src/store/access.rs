@@ -18,7 +18,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use godvision_access::controller::{SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
-use godvision_access::pass::PassVerifier;
+use godvision_access::pass::rolling::RollingSecret;
+use godvision_access::pass::{PassClaims, PassId, PassVerifier};
 use godvision_access::premises::Plan;
 use godvision_access::rule::{Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
@@ -28,6 +29,8 @@ use godvision_core::{Clock, Name, Secret, WallTime};
 use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use super::codes;
+use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
 use super::{Doing, Secrets, StoreError, journal};
 use crate::persons;
@@ -94,6 +97,27 @@ pub enum AccessProblem {
         /// What it should be; never the text itself.
         detail: String,
     },
+    /// No rolling codes of theirs are accepted.
+    #[error("{person} has no rolling codes")]
+    NoCode {
+        /// Whose.
+        person: String,
+    },
+    /// There is no such pass.
+    #[error("there is no pass {id}")]
+    NoPass {
+        /// Its number.
+        id: String,
+    },
+    /// It is withdrawn already.
+    #[error("this pass is withdrawn already")]
+    Withdrawn,
+    /// No room.
+    #[error("there is room for {} passes: those that ended a year ago are forgotten", passes::PASSES_MAX)]
+    PassesFull,
+    /// The pass cannot be made.
+    #[error(transparent)]
+    Pass(RuleError),
     /// The doors cannot use it.
     #[error(transparent)]
     Refused(#[from] RuleError),
@@ -127,8 +151,14 @@ impl AccessProblem {
             Self::Note => "bad_note",
             Self::Groups => "bad_groups",
             Self::Keys | Self::KeyTaken { .. } | Self::PinTaken | Self::BadKey { .. } => "bad_key",
-            Self::Full => "list_full",
-            Self::NoPerson { .. } | Self::NoKey { .. } | Self::NoVersion { .. } => "not_found",
+            Self::Full | Self::PassesFull => "list_full",
+            Self::Withdrawn => "withdrawn",
+            Self::Pass(_) => "bad_pass",
+            Self::NoCode { .. }
+            | Self::NoPass { .. }
+            | Self::NoPerson { .. }
+            | Self::NoKey { .. }
+            | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } => "bad_name",
             Self::Meanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
@@ -177,6 +207,8 @@ struct Inner {
     secrets: Secrets,
     /// Read when it is needed first: without its key the rest of the store still works.
     salt: tokio::sync::OnceCell<[u8; 16]>,
+    /// Likewise: what rolling codes are derived from.
+    rolling: tokio::sync::OnceCell<[u8; 32]>,
     shared: SharedAccess,
     /// What the areas and doors of the rules are put in force on.
     premises: OnceLock<SharedPremises>,
@@ -237,12 +269,16 @@ impl Access {
         };
         let shared = SharedAccess::new(control);
         let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
-        let (salt, premises) = (tokio::sync::OnceCell::new(), OnceLock::new());
-        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, shared, premises, turn, now }) })
+        let (salt, rolling, premises) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new(), OnceLock::new());
+        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, rolling, shared, premises, turn, now }) })
     }
 
     async fn salt(&self) -> Result<[u8; 16], StoreError> {
         self.inner.salt.get_or_try_init(|| persons::salt(&self.inner.secrets)).await.copied()
+    }
+
+    async fn rolling(&self) -> Result<[u8; 32], StoreError> {
+        self.inner.rolling.get_or_try_init(|| persons::rolling_secret(&self.inner.secrets)).await.copied()
     }
 
     /// The areas, doors and interlocks of the rules in force.
@@ -271,7 +307,8 @@ impl Access {
         self.inner.folder.join(RULES_FILE)
     }
 
-    /// Reads people and rules and puts them in force; passes are believed if `passes` knows their key. Without
+    /// Reads people and rules and puts them in force; passes are believed if the site itself or a key of `passes` signed
+    /// them. Without
     /// `rules.toml` the default rules are written there. If the file is refused, the last version that was in force is,
     /// once more. A `persons.toml` that was not seen before is taken over: whom the cabinet does not know is added, and who
     /// is revoked there is revoked here; what the cabinet says of others stays.
@@ -280,6 +317,7 @@ impl Access {
     /// [`StoreError`]; [`AccessProblem::File`] if rules that never were in force, or new persons, are refused.
     pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
         {
+            let passes = passes.with(persons::pass_key(&self.inner.secrets).await?.public());
             let turn = self.inner.turn.lock().await;
             self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
             let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
@@ -419,10 +457,10 @@ impl Access {
     ) -> Result<T, StoreError> {
         const DOING: &str = "changing people or rules";
         // Before the transaction: made the first time, it is written by another connection.
-        let salt = self.salt().await?;
+        let (salt, rolling) = (self.salt().await?, self.rolling().await?);
         let mut step = self.inner.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
         let done = work(&mut step).await?;
-        let made = self.make(&mut step, document, salt).await?;
+        let made = self.make(&mut step, document, salt, &rolling).await?;
         if let Some(entry) = &entry {
             journal::append_within(&mut step, &mut Default::default(), &[entry]).await.doing("journalling a change")?;
         }
@@ -442,11 +480,15 @@ impl Access {
         connection: &mut SqliteConnection,
         document: &RuleSet,
         salt: [u8; 16],
+        rolling: &[u8; 32],
     ) -> Result<Made, StoreError> {
         let (directory, groups) = people::directory(connection, salt).await?;
         let merged = merged(document, &groups);
         let rules = merged.compile().map_err(AccessProblem::from)?;
-        let control = AccessControl { directory, passes: self.now().passes, rules };
+        let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
+        let passes = self.now().passes.with_revocations(revocations);
+        let rolling = codes::verifier(connection, passes.site(), rolling).await?;
+        let control = AccessControl { directory, passes: passes.with_rolling(rolling), rules };
         let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
         Ok(Made { control, merged, plan, groups })
     }
@@ -522,7 +564,8 @@ impl Access {
         .await
     }
 
-    /// Gives somebody a card, PIN or plate, as people write it; a new PIN takes the place of the old one. `entry` is made
+    /// Gives somebody a card, PIN or plate, as people write it; a new PIN takes the place of the old one of its kind.
+    /// `entry` is made
     /// of what may be shown of it. A PIN costs a few milliseconds.
     ///
     /// # Errors
@@ -535,8 +578,16 @@ impl Access {
         entry: impl FnOnce(&str) -> Entry,
     ) -> Result<u64, StoreError> {
         let (text, key) = written(kind, &text)?;
-        let directory = Directory::new(self.salt().await?);
-        let stored = tokio::task::spawn_blocking(move || directory.stored(&key)).await;
+        let mut directory = Directory::new(self.salt().await?);
+        let holder = person.clone();
+        let stored = tokio::task::spawn_blocking(move || match (kind, &key) {
+            (KeyKind::DuressPin, Key::Pin(pin)) => {
+                directory.add_person(holder.clone())?;
+                directory.add_duress_pin(&holder, pin)
+            }
+            _ => directory.stored(&key),
+        })
+        .await;
         let stored = stored.map_err(|error| StoreError::Hash { detail: error.to_string() })?;
         let stored = stored.map_err(|error| AccessProblem::BadKey { detail: error.to_string() })?;
         let label = kind.label(text.expose());
@@ -577,6 +628,147 @@ impl Access {
     /// Every group that the rules name or somebody is put in here.
     pub fn groups(&self) -> Vec<Name> {
         self.now().merged.groups.keys().cloned().collect()
+    }
+
+    // Passes --------------------------------------------------------------------------------------------------------
+
+    /// The site whose passes these are.
+    pub fn site(&self) -> Name {
+        self.now().passes.site().clone()
+    }
+
+    /// Makes and keeps a pass of `site`.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Pass`] if its period, uses, doors or names cannot be signed; [`AccessProblem::PassesFull`];
+    /// [`StoreError::Database`].
+    pub async fn make_pass(&self, site: &Name, claims: &PassClaims, by: &str, entry: Entry) -> Result<(), StoreError> {
+        let key = persons::pass_key(&self.inner.secrets).await?;
+        let (id, now) = (key.id(), self.inner.clock.wall());
+        passes::signed(key, site, claims, now)?;
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            passes::keep(connection, id, claims, by, now).await
+        })
+        .await
+    }
+
+    /// A page of passes, newest first; those that follow the one with the serial number `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn passes(&self, before: Option<u64>, limit: usize) -> Result<Vec<KeptPass>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("listing passes")?;
+        passes::page(&mut connection, before, limit).await
+    }
+
+    /// A pass.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPass`], [`StoreError::Database`].
+    pub async fn pass(&self, id: &str) -> Result<KeptPass, StoreError> {
+        let missing = || StoreError::Access(AccessProblem::NoPass { id: id.chars().take(12).collect() });
+        let number = passes::id_of(id).ok_or_else(missing)?;
+        let mut connection = self.inner.pool.acquire().await.doing("looking for a pass")?;
+        passes::find(&mut connection, number).await?.ok_or_else(missing)
+    }
+
+    /// Withdraws a pass at every door, at once and for good.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPass`], [`AccessProblem::Withdrawn`], [`StoreError::Database`].
+    pub async fn withdraw_pass(&self, id: PassId, by: &str, reason: &str, entry: Entry) -> Result<(), StoreError> {
+        let withdrawal = Withdrawal { at: self.inner.clock.wall(), by: by.to_owned(), reason: reason.to_owned() };
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            passes::withdraw(connection, id, &withdrawal).await
+        })
+        .await
+    }
+
+    /// What the code of `pass` says. Whoever has it has the pass.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Pass`] if its key is not the site's any more; [`StoreError`].
+    pub async fn pass_text(&self, pass: &KeptPass) -> Result<Secret, StoreError> {
+        let key = persons::pass_key(&self.inner.secrets).await?;
+        if key.id() != pass.key {
+            return Err(AccessProblem::Pass(RuleError::NoPassKey).into());
+        }
+        passes::signed(key, &self.site(), &pass.claims, pass.made)
+    }
+
+    /// What stands in the link of `pass`. Whoever has it has the pass.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pass_link(&self, pass: &KeptPass) -> Result<Secret, StoreError> {
+        Ok(passes::link(&persons::link_secret(&self.inner.secrets).await?, pass.key, pass.claims.id))
+    }
+
+    /// The pass whose link somebody shows; `None` if it is none of ours.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pass_of_link(&self, link: &Secret) -> Result<Option<KeptPass>, StoreError> {
+        let secret = persons::link_secret(&self.inner.secrets).await?;
+        let Some((id, mac)) = passes::split(link.expose()) else { return Ok(None) };
+        let mut connection = self.inner.pool.acquire().await.doing("looking for a pass")?;
+        let found = passes::find(&mut connection, id).await?;
+        Ok(found.filter(|it| passes::is_link(&secret, it.key, id, &mac)))
+    }
+
+    // Rolling codes -------------------------------------------------------------------------------------------------
+
+    /// Makes the rolling codes of a person anew: every code and link of before is dead at once.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
+    pub async fn renew_code(&self, person: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            if people::find(connection, person).await?.is_none() {
+                return Err(AccessProblem::NoPerson { name: person.to_string() }.into());
+            }
+            codes::renew(connection, person).await
+        })
+        .await
+    }
+
+    /// Accepts no rolling codes of a person any more.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoCode`], [`StoreError::Database`].
+    pub async fn withdraw_code(&self, person: &Name, entry: Entry) -> Result<(), StoreError> {
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            match codes::withdraw(connection, person).await? {
+                true => Ok(()),
+                false => Err(AccessProblem::NoCode { person: person.to_string() }.into()),
+            }
+        })
+        .await
+    }
+
+    /// What stands in the link of the page that shows a person's codes, if they have any. Whoever has it has the codes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code_link(&self, person: &Name) -> Result<Option<Secret>, StoreError> {
+        let secret = persons::link_secret(&self.inner.secrets).await?;
+        let mut connection = self.inner.pool.acquire().await.doing("looking for rolling codes")?;
+        Ok(codes::of_person(&mut connection, person).await?.map(|generation| codes::link(&secret, person, generation)))
+    }
+
+    /// Whose link somebody shows, with the code of this moment and when the next is due; `None` if it is nobody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn code_of_link(&self, link: &Secret) -> Result<Option<(Name, Secret, WallTime)>, StoreError> {
+        let (secret, rolling) = (persons::link_secret(&self.inner.secrets).await?, self.rolling().await?);
+        let mut connection = self.inner.pool.acquire().await.doing("looking for rolling codes")?;
+        let found = codes::of_link(&mut connection, &secret, link).await?;
+        let Some((person, generation)) = found else { return Ok(None) };
+        let of_person = RollingSecret::derived(&rolling, &person, generation);
+        let code = of_person.code(&self.site(), &person, self.inner.clock.wall());
+        let (text, next) = code.map_err(AccessProblem::Pass)?;
+        Ok(Some((person, text, next)))
     }
 
     // Rules ---------------------------------------------------------------------------------------------------------
@@ -735,7 +927,7 @@ pub(crate) fn written(kind: KeyKind, text: &Secret) -> Result<(Secret, Key), Acc
             let digits = Secret::from(digits.to_uppercase());
             (digits.clone(), Key::Card(digits))
         }
-        KeyKind::Pin => (Secret::from(signs), Key::Pin(Secret::from(signs))),
+        KeyKind::Pin | KeyKind::DuressPin => (Secret::from(signs), Key::Pin(Secret::from(signs))),
         KeyKind::Plate => {
             let plate: PlateText = signs.parse().map_err(|_| AccessProblem::BadKey {
                 detail: "a plate has 2 to 10 Latin letters and digits, or the Cyrillic letters АВЕКМНОРСТУХ".to_owned(),

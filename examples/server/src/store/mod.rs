@@ -8,8 +8,10 @@
 
 mod access;
 mod chain;
+mod codes;
 mod faces;
 mod journal;
+mod passes;
 mod people;
 mod plates;
 mod secrets;
@@ -31,6 +33,7 @@ pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, Rule
 pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use passes::{KeptPass, PASS_PAGE_MAX, PASSES_MAX, Withdrawal};
 pub use people::{
     KEYS_EACH_MAX, KeyKind, PEOPLE_MAX, PEOPLE_PAGE_MAX, PERSON_GROUPS_MAX, PERSON_NOTE_CHARS_MAX, PeopleQuery, Person,
     PersonKey, TITLE_CHARS_MAX,
@@ -62,6 +65,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "plates", include_str!("../../migrations/0003_plates.sql")),
     (4, "chain", include_str!("../../migrations/0004_chain.sql")),
     (5, "access", include_str!("../../migrations/0005_access.sql")),
+    (6, "passes", include_str!("../../migrations/0006_passes.sql")),
+    (7, "duress", include_str!("../../migrations/0007_duress.sql")),
+    (8, "codes", include_str!("../../migrations/0008_codes.sql")),
 ];
 
 /// Why the store did not do what it was asked.

@@ -42,29 +42,32 @@ pub enum KeyKind {
     Card,
     /// A PIN.
     Pin,
+    /// A second PIN, for the case that they are made to open: it opens like the other and raises a silent alarm.
+    DuressPin,
     /// A number plate.
     Plate,
 }
 
 impl KeyKind {
-    /// `card`, `pin` or `plate`.
+    /// `card`, `pin`, `duress_pin` or `plate`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Card => "card",
             Self::Pin => "pin",
+            Self::DuressPin => "duress_pin",
             Self::Plate => "plate",
         }
     }
 
     /// The kind of a [`KeyKind::code`].
     pub fn from_code(code: &str) -> Option<Self> {
-        [Self::Card, Self::Pin, Self::Plate].into_iter().find(|kind| kind.code() == code)
+        [Self::Card, Self::Pin, Self::DuressPin, Self::Plate].into_iter().find(|kind| kind.code() == code)
     }
 
     /// What may be shown of a key.
     pub(crate) fn label(self, text: &str) -> String {
         match self {
-            Self::Pin => String::new(),
+            Self::Pin | Self::DuressPin => String::new(),
             Self::Plate => text.to_owned(),
             Self::Card if text.len() < 2 * LABEL_DIGITS => "…".to_owned(),
             Self::Card => format!("…{}", text.get(text.len() - LABEL_DIGITS..).unwrap_or_default()),
@@ -76,6 +79,7 @@ impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pin => "PIN",
+            Self::DuressPin => "duress PIN",
             other => other.code(),
         })
     }
@@ -331,26 +335,40 @@ pub(super) async fn add_key(
 ) -> Result<u64, StoreError> {
     const DOING: &str = "giving somebody a card, PIN or plate";
     let stored = stored.to_string();
+    // The same digits as a PIN and as a duress PIN would leave open which was meant.
+    let twin = match kind {
+        KeyKind::Pin => stored.replacen("pin:", "duress-pin:", 1),
+        KeyKind::DuressPin => stored.replacen("duress-pin:", "pin:", 1),
+        KeyKind::Card | KeyKind::Plate => stored.clone(),
+    };
     let holder: Option<(String, Option<i64>)> = sqlx::query_as(
-        "SELECT k.person, p.gone FROM person_key k JOIN person p ON p.name = k.person WHERE k.stored = ?",
+        "SELECT k.person, p.gone FROM person_key k JOIN person p ON p.name = k.person WHERE k.stored IN (?, ?)
+         ORDER BY p.gone IS NOT NULL",
     )
     .bind(&stored)
+    .bind(&twin)
     .fetch_optional(&mut *connection)
     .await
     .doing(DOING)?;
     match holder {
         // Whoever learned that a PIN is somebody's would know it: not whose, at least.
-        Some((_, None)) if kind == KeyKind::Pin => return Err(AccessProblem::PinTaken.into()),
+        Some((_, None)) if matches!(kind, KeyKind::Pin | KeyKind::DuressPin) => {
+            return Err(AccessProblem::PinTaken.into());
+        }
         Some((person, None)) => return Err(AccessProblem::KeyTaken { kind, person }.into()),
         Some((_, Some(_))) | None => {}
     }
-    sqlx::query("DELETE FROM person_key WHERE stored = ?1 OR (kind = 'pin' AND ?2 = 'pin' AND person = ?3)")
-        .bind(&stored)
-        .bind(kind.code())
-        .bind(person.as_str())
-        .execute(&mut *connection)
-        .await
-        .doing(DOING)?;
+    sqlx::query(
+        "DELETE FROM person_key WHERE stored IN (?1, ?4)
+             OR (kind = ?2 AND ?2 IN ('pin', 'duress_pin') AND person = ?3)",
+    )
+    .bind(&stored)
+    .bind(kind.code())
+    .bind(person.as_str())
+    .bind(&twin)
+    .execute(&mut *connection)
+    .await
+    .doing(DOING)?;
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM person_key WHERE person = ?")
         .bind(person.as_str())
         .fetch_one(&mut *connection)

@@ -4,7 +4,7 @@
 //! request, so a request that changes something, and a WebSocket, must come from our own pages: `Sec-Fetch-Site` says so,
 //! or an `Origin` that names this host; a request with neither does not come from a browser.
 //!
-//! **Never:** a token in a URL; a route that is open because nobody listed it.
+//! **Never:** a session in a URL; a route that is open because nobody listed it.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};

@@ -14,7 +14,7 @@ use godvision_core::signal::door::Decision;
 use super::api::cameras::{rest_code, state_code as camera_state};
 use super::api::clips::ClipParameters;
 use super::api::doors::{indication_code, state_code as door_state, verdict_code};
-use super::api::journal::JournalParameters;
+use super::api::journal::{JournalParameters, is_for};
 use super::api::{Asked, given};
 use super::guard::{Who, escape, who};
 use super::system::{Camera, Clip, ClipState};
@@ -24,8 +24,10 @@ use crate::store::Role;
 pub(super) mod board;
 pub(super) mod faces;
 pub(super) mod moments;
+pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
 
@@ -388,6 +390,7 @@ struct DoorCard {
     open_for: Option<String>,
     detail: String,
     decisions: Vec<DecisionRow>,
+    stand: premises::Standing,
 }
 
 #[derive(Template)]
@@ -395,12 +398,16 @@ struct DoorCard {
 struct DoorsPage {
     shell: Shell,
     doors: Vec<DoorCard>,
+    whole: premises::Whole,
 }
 
 /// `GET /doors`
 pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extension<Who>) -> Response {
+    let all = state.system().doors();
+    let whole = premises::Whole::new(&state, &all);
     let mut doors = Vec::new();
-    for door in state.system().doors() {
+    for door in all {
+        let stand = premises::Standing::new(&door, &who);
         let mut decisions: Vec<DecisionRow> = Vec::with_capacity(door.decisions.len());
         for decision in &door.decisions {
             let clip = moments::clip_of(&state, &door, decision).await;
@@ -416,9 +423,10 @@ pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extensi
             open_for: door.open_for.map(length),
             detail: door.detail,
             decisions,
+            stand,
         });
     }
-    shown(&DoorsPage { shell: Shell::new("doors", &who), doors })
+    shown(&DoorsPage { shell: Shell::new("doors", &who), doors, whole })
 }
 
 struct JournalRow {
@@ -496,7 +504,7 @@ async fn journal_page(state: &AppState, who: &Who, asked: JournalParameters) -> 
     let older = last.map(|last| page("/journal", &last));
     let doors = state.system().doors();
     let mut shown_rows = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.into_iter().filter(|row| is_for(row, who)) {
         let clip = moments::clip_of_line(state, &doors, &row).await;
         shown_rows.push(JournalRow { clip, ..row.into() });
     }

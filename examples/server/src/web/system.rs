@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use godvision_access::controller::PremisesCommand;
+use godvision_access::pass::PassId;
+pub use godvision_access::premises::{Failing, Freedom, Mode};
 use godvision_core::bus::{ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
-use godvision_core::signal::door::{Decision, DoorState, Indication};
+use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication};
 use godvision_core::signal::media::{StreamState, VideoFormat};
 use godvision_core::signal::seen::{Rest, Tamper};
 use godvision_core::{Name, Secret, WallTime};
@@ -177,6 +180,41 @@ pub struct Door {
     pub decisions: Vec<Decision>,
     /// The cameras that see who stands there, in the order of the site document.
     pub cameras: Vec<Name>,
+    /// How it is kept, apart from single openings.
+    pub mode: Mode,
+    /// Whether its leaf stands open; `None` without a contact.
+    pub is_ajar: Option<bool>,
+    /// The alarms that stand, a silent one among them: whoever stands at the door must not read of that.
+    pub alarms: Vec<AlarmKind>,
+}
+
+/// An area and who was last seen in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaNow {
+    /// The area.
+    pub area: Name,
+    /// Who, by name.
+    pub inside: Vec<Name>,
+}
+
+/// Somebody, or a reader, that is locked out for guessing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedOut {
+    /// Which.
+    pub who: Failing,
+    /// Until when.
+    pub until: WallTime,
+}
+
+/// How the premises are beside their doors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PremisesNow {
+    /// Whether an emergency is declared.
+    pub is_emergency: bool,
+    /// Every area of the rules.
+    pub areas: Vec<AreaNow>,
+    /// Who and what is locked out.
+    pub locked_out: Vec<LockedOut>,
 }
 
 /// A parameter of a door, as a form shows it.
@@ -241,6 +279,17 @@ pub struct RelayReading {
     pub driver: &'static str,
     /// Whether it ends a pulse by itself.
     pub is_timed_by_device: bool,
+}
+
+/// Which pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassRef {
+    /// The key that signed it.
+    pub key: u8,
+    /// Its number under that key.
+    pub id: PassId,
+    /// When it ends.
+    pub until: WallTime,
 }
 
 /// How one part of the system is.
@@ -330,6 +379,22 @@ pub trait System: Send + Sync + 'static {
         operator: &'a str,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<Decision, SystemError>>;
+
+    /// How often a pass was used; [`u32::MAX`] once that is forgotten, because it has ended.
+    ///
+    /// # Errors
+    /// [`SystemError::Unavailable`].
+    fn pass_uses(&self, pass: PassRef) -> BoxFuture<'_, Result<u32, SystemError>>;
+
+    /// Areas, lockouts, emergency.
+    fn premises(&self) -> PremisesNow;
+
+    /// Carries out what an operator commands: journalled first, in force when it returns.
+    ///
+    /// # Errors
+    /// [`SystemError::NotFound`] for a door that is not there; [`SystemError::Unavailable`] if it could not be journalled,
+    /// or is in force and could not be kept for the next start.
+    fn command<'a>(&'a self, command: PremisesCommand, operator: &'a str) -> BoxFuture<'a, Result<(), SystemError>>;
 
     /// A door as it is edited; without one, a door that is still to be made.
     ///

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use godvision_core::bus::{ParamKind, ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
-use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verdict};
+use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication, Reason, Verdict};
 use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
-    Analysis, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup, DoorSource,
-    Health, RelayAsk, RelayReading, Switch, System, SystemError, Watching,
+    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup,
+    DoorSource, Failing, Health, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading,
+    Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -24,6 +25,11 @@ pub(crate) struct Site {
     pub(crate) doors: Mutex<Vec<Door>>,
     pub(crate) videos: BTreeMap<String, Bytes>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) premises: Mutex<PremisesNow>,
+    /// What was commanded, and by whom.
+    pub(crate) commands: Mutex<Vec<(PremisesCommand, String)>>,
+    /// How often every pass was used.
+    pub(crate) pass_uses: Mutex<u32>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -88,6 +94,9 @@ pub(crate) fn door(id: &str, title: &str, state: DoorState) -> Door {
         detail: String::new(),
         decisions: Vec::new(),
         cameras: vec![name("yard/camera")],
+        mode: Mode::Normal,
+        is_ajar: None,
+        alarms: Vec::new(),
     }
 }
 
@@ -108,6 +117,16 @@ impl Site {
             doors: Mutex::default(),
             videos: BTreeMap::new(),
             clock,
+            premises: Mutex::new(PremisesNow {
+                is_emergency: false,
+                areas: vec![AreaNow { area: name("lab"), inside: vec![name("bob")] }],
+                locked_out: vec![LockedOut {
+                    who: Failing::Source(name("yard/keypad")),
+                    until: WallTime::from_unix_seconds(1_795_253_460),
+                }],
+            }),
+            commands: Mutex::default(),
+            pass_uses: Mutex::default(),
         }
     }
 
@@ -257,6 +276,42 @@ impl System for Site {
             found.since = now.wall;
             found.decisions.insert(0, decision.clone());
             Ok(decision)
+        })
+    }
+
+    fn pass_uses(&self, _: PassRef) -> BoxFuture<'_, Result<u32, SystemError>> {
+        let uses = *self.pass_uses.lock().unwrap();
+        Box::pin(async move { Ok(uses) })
+    }
+
+    fn premises(&self) -> PremisesNow {
+        self.premises.lock().unwrap().clone()
+    }
+
+    fn command<'a>(&'a self, command: PremisesCommand, operator: &'a str) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            let (mut now, mut doors) = (self.premises.lock().unwrap(), self.doors.lock().unwrap());
+            match &command {
+                PremisesCommand::Lockdown { doors: asked, is_on } => {
+                    for door in doors.iter_mut().filter(|door| asked.contains(&door.id)) {
+                        door.mode = if *is_on { Mode::LockedDown } else { Mode::Normal };
+                    }
+                }
+                PremisesCommand::Emergency { is_on } => now.is_emergency = *is_on,
+                PremisesCommand::Forgive { person } => {
+                    now.areas.iter_mut().for_each(|area| area.inside.retain(|it| it != person));
+                }
+                PremisesCommand::Unblock { source } => {
+                    now.locked_out.retain(|it| it.who != Failing::Source(source.clone()));
+                }
+                PremisesCommand::Acknowledge { door } => {
+                    let is_over = |kind: &AlarmKind| matches!(kind, AlarmKind::Forced | AlarmKind::Duress);
+                    let seen = doors.iter_mut().filter(|it| it.id == *door);
+                    seen.for_each(|door| door.alarms.retain(|kind| !is_over(kind)));
+                }
+            }
+            self.commands.lock().unwrap().push((command, operator.to_owned()));
+            Ok(())
         })
     }
 

@@ -7,14 +7,14 @@ use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use godvision_core::Name;
 use godvision_core::journal::Level;
-use godvision_core::signal::door::{Decision, DoorState, Indication, Verdict};
+use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::super::guard::Who;
 use super::super::pages::moments;
 use super::super::system::{Door, SystemError};
 use super::super::{AppState, WebError};
-use super::{Asked, Id};
+use super::{Asked, Id, premises};
 
 #[derive(Serialize)]
 pub(crate) struct DoorList {
@@ -22,7 +22,7 @@ pub(crate) struct DoorList {
 }
 
 #[derive(Serialize)]
-struct DoorView {
+pub(crate) struct DoorView {
     id: String,
     title: String,
     state: &'static str,
@@ -31,6 +31,10 @@ struct DoorView {
     open_for_ms: Option<u64>,
     detail: String,
     cameras: Vec<String>,
+    mode: &'static str,
+    free_because: Option<&'static str>,
+    ajar: Option<bool>,
+    alarms: Vec<&'static str>,
     decisions: Vec<DecisionView>,
 }
 
@@ -107,7 +111,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl DoorView {
-    async fn of(state: &AppState, door: &Door) -> Self {
+    pub(crate) async fn of(state: &AppState, who: &Who, door: &Door) -> Self {
         let mut decisions = Vec::with_capacity(door.decisions.len());
         for decision in &door.decisions {
             decisions.push(DecisionView::of(state, door, decision).await);
@@ -121,16 +125,20 @@ impl DoorView {
             open_for_ms: door.open_for.map(millis),
             detail: door.detail.clone(),
             cameras: door.cameras.iter().map(ToString::to_string).collect(),
+            mode: premises::mode_code(door.mode),
+            free_because: premises::freedom_code(door.mode),
+            ajar: door.is_ajar,
+            alarms: premises::shown_alarms(door, who).into_iter().map(AlarmKind::code).collect(),
             decisions,
         }
     }
 }
 
 /// `GET /api/v1/doors`
-pub(crate) async fn list(State(state): State<AppState>) -> Json<DoorList> {
+pub(crate) async fn list(State(state): State<AppState>, Extension(who): Extension<Who>) -> Json<DoorList> {
     let mut doors = Vec::new();
     for door in state.system().doors() {
-        doors.push(DoorView::of(&state, &door).await);
+        doors.push(DoorView::of(&state, &who, &door).await);
     }
     Json(DoorList { doors })
 }
@@ -140,12 +148,13 @@ const CHANGE_WAIT: Duration = Duration::from_secs(15);
 /// How often it looks: what a lamp may be behind by, beside the network.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A text that differs whenever something of the doors that a board shows does.
-pub(crate) fn revision(doors: &[Door]) -> String {
+/// A text that differs whenever something of the doors that a board shows `who` does.
+pub(crate) fn revision(doors: &[Door], who: &Who) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hash = DefaultHasher::new();
     for door in doors {
         (door.id.as_str(), door.state, door.since, door.indication, &door.detail).hash(&mut hash);
+        (door.mode, door.is_ajar, premises::shown_alarms(door, who)).hash(&mut hash);
         let last = door.decisions.first();
         last.map(|it| (it.decided.wall, it.verdict, it.reason, it.user.as_ref().map(Name::as_str))).hash(&mut hash);
     }
@@ -166,17 +175,18 @@ pub(crate) struct ChangeView {
 /// [`CHANGE_WAIT`] all the same.
 pub(crate) async fn changes(
     State(state): State<AppState>,
+    Extension(who): Extension<Who>,
     Asked(parameters): Asked<ChangeParameters>,
 ) -> Json<ChangeView> {
     let looks = CHANGE_WAIT.as_millis() / LOOK_EVERY.as_millis();
     for _ in 0..looks {
-        let revision = revision(&state.system().doors());
+        let revision = revision(&state.system().doors(), &who);
         if parameters.since.as_deref() != Some(&revision) || state.live().is_stopping() {
             return Json(ChangeView { revision });
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Json(ChangeView { revision: revision(&state.system().doors()) })
+    Json(ChangeView { revision: revision(&state.system().doors(), &who) })
 }
 
 /// Most characters of a reason to open by hand.

@@ -1,16 +1,19 @@
 //! The journal: pages of it, its services, and an export.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::stream;
 use godvision_core::journal::{Journal, Kept, Level, Query};
+use godvision_core::signal::door::AlarmKind;
 use serde::{Deserialize, Serialize};
 
+use super::super::guard::Who;
 use super::super::{AppState, WebError};
 use super::{Asked, given, moment, name};
+use crate::store::Role;
 
 /// Most lines of an export; filter by period for the rest.
 pub(crate) const EXPORT_LINES_MAX: usize = 100_000;
@@ -78,16 +81,24 @@ impl From<Kept> for EntryView {
     }
 }
 
+/// Whether `who` may read a line: a silent alarm is for operators, since a viewer's screen may stand at the door.
+pub(crate) fn is_for(entry: &Kept, who: &Who) -> bool {
+    let is_silent = |(name, value): &(String, String)| name == "alarm" && value == AlarmKind::Duress.code();
+    who.may(Role::Operator) || !entry.fields.iter().any(is_silent)
+}
+
 /// `GET /api/v1/journal`
 pub(crate) async fn list(
     State(state): State<AppState>,
+    Extension(who): Extension<Who>,
     Asked(parameters): Asked<JournalParameters>,
 ) -> Result<Json<EntryList>, WebError> {
     let query = parameters.query()?;
     let limit = query.limit();
     let entries = state.store().journal().query(query).await?;
     let next = (entries.len() == limit).then(|| entries.last().map(|entry| entry.id)).flatten();
-    Ok(Json(EntryList { entries: entries.into_iter().map(EntryView::from).collect(), next }))
+    let entries = entries.into_iter().filter(|entry| is_for(entry, &who)).map(EntryView::from).collect();
+    Ok(Json(EntryList { entries, next }))
 }
 
 #[derive(Serialize)]
@@ -129,20 +140,22 @@ fn row(entry: &Kept) -> String {
 /// `GET /journal.csv`: everything that matches, newest first, at most [`EXPORT_LINES_MAX`] lines, read page by page.
 pub(crate) async fn csv(
     State(state): State<AppState>,
+    Extension(who): Extension<Who>,
     Asked(parameters): Asked<JournalParameters>,
 ) -> Result<Response, WebError> {
     let query = Query { limit: Query::LIMIT_MAX, ..parameters.query()? };
     let head = "\u{feff}id,at,service,level,code,text,fields\r\n".to_owned();
+    let state = (state, who);
     let pages = stream::unfold((state, Some(query), Some(head), 0), |(state, query, head, lines)| async move {
         if let Some(head) = head {
             return Some((Ok(head), (state, query, None, lines)));
         }
         let query = query.filter(|_| lines < EXPORT_LINES_MAX)?;
-        match state.store().journal().query(query.clone()).await {
+        match state.0.store().journal().query(query.clone()).await {
             Ok(page) => {
                 let last = page.last()?.id;
                 let more = (page.len() == query.limit()).then_some(Query { before_id: Some(last), ..query });
-                let text: String = page.iter().map(row).collect();
+                let text: String = page.iter().filter(|entry| is_for(entry, &state.1)).map(row).collect();
                 Some((Ok(text), (state, more, None, lines + page.len())))
             }
             Err(error) => {

@@ -9,8 +9,10 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;
+pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
 

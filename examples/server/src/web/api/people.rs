@@ -224,12 +224,16 @@ pub(crate) async fn add_key(
 ) -> Result<Json<PersonView>, WebError> {
     let body = body.map_err(|rejection| {
         // The parser's own words may repeat a part of the body.
-        WebError::new(rejection.status(), "bad_body", "write {\"kind\": \"card\", \"pin\" or \"plate\", \"key\": TEXT}")
+        WebError::new(
+            rejection.status(),
+            "bad_body",
+            "write {\"kind\": \"card\", \"pin\", \"duress_pin\" or \"plate\", \"key\": TEXT}",
+        )
     });
     let Json(NewKey { kind, key }) = body?;
     let name = person_name(&id)?;
     let kind = KeyKind::from_code(&kind)
-        .ok_or_else(|| WebError::bad_request("bad_kind", "the kind is none of card, pin, plate"))?;
+        .ok_or_else(|| WebError::bad_request("bad_kind", "the kind is none of card, pin, duress_pin, plate"))?;
     person(&state, &name).await?;
     let text = format!("{} gave {name} a {kind}", who.name());
     let blank = line(&state, &who, ("key.added", text), &name, &[("kind", kind.code())])?;
@@ -283,4 +287,48 @@ pub(crate) async fn remove_key(
     let fields = [("kind", kind.code()), ("label", &*key.label)];
     access.remove_key(id, line(&state, &who, ("key.removed", text), name, &fields)?).await?;
     Ok(Json((&person(&state, name).await?).into()))
+}
+
+/// The page that shows somebody's rolling codes. Whoever has its address has the codes.
+#[derive(Serialize)]
+pub(crate) struct CodeView {
+    link: Option<String>,
+}
+
+async fn code_view(state: &AppState, name: &Name) -> Result<Json<CodeView>, WebError> {
+    let link = state.store().access().code_link(name).await?;
+    Ok(Json(CodeView { link: link.map(|link| format!("/code/{}", link.expose())) }))
+}
+
+/// `GET /api/v1/people/{id}/code`
+pub(crate) async fn code(State(state): State<AppState>, Id(id): Id) -> Result<Json<CodeView>, WebError> {
+    let name = person_name(&id)?;
+    person(&state, &name).await?;
+    code_view(&state, &name).await
+}
+
+/// `POST /api/v1/people/{id}/code`: rolling codes with a new link; codes and link of before are dead.
+pub(crate) async fn renew_code(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+) -> Result<Json<CodeView>, WebError> {
+    let name = person_name(&id)?;
+    let text = format!("{} gave {name} rolling codes with a new link", who.name());
+    let entry = line(&state, &who, ("code.renewed", text), &name, &[])?;
+    state.store().access().renew_code(&name, entry).await?;
+    code_view(&state, &name).await
+}
+
+/// `DELETE /api/v1/people/{id}/code`
+pub(crate) async fn withdraw_code(
+    State(state): State<AppState>,
+    Extension(who): Extension<Who>,
+    Id(id): Id,
+) -> Result<Json<CodeView>, WebError> {
+    let name = person_name(&id)?;
+    let text = format!("{} withdrew the rolling codes of {name}", who.name());
+    let entry = line(&state, &who, ("code.withdrawn", text), &name, &[])?;
+    state.store().access().withdraw_code(&name, entry).await?;
+    code_view(&state, &name).await
 }

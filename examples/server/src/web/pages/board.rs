@@ -36,6 +36,7 @@ struct Lane {
     detail: String,
     open_for: Option<String>,
     last: Option<LastDecision>,
+    stand: premises::Standing,
 }
 
 #[derive(Template)]
@@ -47,6 +48,7 @@ struct BoardPage {
     revision: String,
     /// Doors that are not shown.
     more: usize,
+    whole: premises::Whole,
 }
 
 /// What the lamp shows: `go`, `stop`, `wait` or `fault`.
@@ -75,7 +77,7 @@ pub(in crate::web) async fn board(
 async fn page(state: &AppState, who: &Who, asked: &BoardParameters) -> Result<BoardPage, WebError> {
     let all = state.system().doors();
     // Before the doors are drawn: a change in between is asked for again.
-    let revision = crate::web::api::doors::revision(&all);
+    let revision = crate::web::api::doors::revision(&all, who);
     let chosen: Vec<&Door> = match given(asked.doors.as_deref()) {
         None => all.iter().collect(),
         Some(list) => list
@@ -93,7 +95,8 @@ async fn page(state: &AppState, who: &Who, asked: &BoardParameters) -> Result<Bo
         lanes.push(lane(state, who, door).await?);
     }
     let more = chosen.len().saturating_sub(LANES_MAX);
-    Ok(BoardPage { shell: Shell::new("board", who), lanes, revision, more })
+    let whole = premises::Whole::new(state, &all);
+    Ok(BoardPage { shell: Shell::new("board", who), lanes, revision, more, whole })
 }
 
 async fn lane(state: &AppState, who: &Who, door: &Door) -> Result<Lane, WebError> {
@@ -131,6 +134,7 @@ async fn lane(state: &AppState, who: &Who, door: &Door) -> Result<Lane, WebError
         since: door.since.into(),
         detail: door.detail.clone(),
         open_for: door.open_for.map(length),
+        stand: premises::Standing::new(door, who),
         last,
     })
 }
