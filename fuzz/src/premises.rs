@@ -90,8 +90,9 @@ fn acts(input: &mut Input<'_>) -> Reached {
                     to_spend: None,
                 };
                 let was_locked_down = premises.mode(&door) == Mode::LockedDown;
-                if premises.ask(&asked, now, &mut effects).is_ok() {
+                if let Ok(grant) = premises.ask(&asked, now, &mut effects) {
                     granted += 1;
+                    assert!(premises.begin(&door, grant.id, now), "nothing came between");
                     assert!(rules.is_ok(), "the rules refused");
                     assert!(!was_locked_down || person.as_str() == "ada", "locked down");
                     let other = ["inner", "outer"].get(index).and_then(|it| DOORS.iter().position(|door| door == it));

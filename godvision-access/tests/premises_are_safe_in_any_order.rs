@@ -203,6 +203,7 @@ impl Model {
             inside.remove(&person);
             assert!(inside.len() < OCCUPANCY_MAX as usize, "the lab is full: {inside:?}");
         }
+        assert!(self.premises.begin(&door_name, grant.id, self.now), "nothing came between");
         let until = self.now.mono + GRANT_MAX;
         self.door(door).told.push((vec![person], is_leaving, until, Some(grant.id)));
     }

@@ -136,6 +136,22 @@ fn a_lockdown_shuts_and_opens_for_its_override_alone() {
     assert_eq!(world.premises.mode(&name("front")), Mode::Free(Freedom::Schedule));
 }
 
+/// Journalling takes a moment, and a lockdown may fall into it.
+#[test]
+fn a_lockdown_between_the_yes_and_the_lock_wins() {
+    let mut world = one_door(DoorPlan::default());
+    let (door, source, ada) = (name("front"), name("front/outer"), name("ada"));
+    let asked = godvision_access::premises::Asked { person: Some(&ada), ..card(&door, &source) };
+    let grant = world.ask_only(&asked).unwrap();
+    world.step(Event::Lockdown { door: door.clone(), is_on: true });
+    assert!(!world.premises.begin(&door, grant.id, world.now));
+    world.step(Event::Lockdown { door: door.clone(), is_on: false });
+    assert!(!world.premises.begin(&door, grant.id, world.now), "and it does not come back");
+    let grant = world.ask_only(&asked).unwrap();
+    world.wait_s(30);
+    assert!(!world.premises.begin(&door, grant.id, world.now), "nobody stands there any more");
+}
+
 #[test]
 fn a_cell_keeps_its_exit_shut_in_a_lockdown_if_its_owner_says_so() {
     let mut world = one_door(DoorPlan { exits_in_lockdown: false, ..DoorPlan::default() });

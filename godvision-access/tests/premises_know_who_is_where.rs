@@ -57,6 +57,30 @@ fn who_was_admitted_and_did_not_go_in_may_come_again() {
 }
 
 #[test]
+fn anothers_opening_is_not_that_of_who_is_still_being_journalled() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, bob) = (name("front"), name("front/outer"), name("bob"));
+    world.card("front", "ada").unwrap();
+    let bobs = world.ask_only(&Asked { person: Some(&bob), ..card(&door, &source) }).unwrap();
+    world.lock("front", DoorState::Unlocked);
+    assert_eq!(world.inside("lab"), ["ada"], "bob's decision may still fail");
+    assert!(world.premises.begin(&door, bobs.id, world.now));
+    world.lock("front", DoorState::Unlocked);
+    assert_eq!(world.inside("lab"), ["ada", "bob"]);
+}
+
+#[test]
+fn a_refusal_of_somebody_else_ends_nobodys_wait() {
+    let area = AreaPlan { passback: Passback::Hard, ..AreaPlan::default() };
+    let mut world = lab(area, DoorPlan { is_two_person: true, ..DoorPlan::default() });
+    assert_eq!(world.card("front", "vic"), Err(Reason::AwaitsPerson));
+    world.goes_in("front", "viv").unwrap();
+    assert_eq!(world.card("front", "ada"), Err(Reason::AwaitsPerson));
+    assert_eq!(world.card("front", "vic"), Err(Reason::PassedBack));
+    world.goes_in("front", "bob").expect("ada still waits");
+}
+
+#[test]
 fn soft_anti_passback_admits_with_an_alarm_each_time() {
     let mut world = lab(AreaPlan { passback: Passback::Soft, ..AreaPlan::default() }, DoorPlan::default());
     world.goes_in("front", "ada").unwrap();

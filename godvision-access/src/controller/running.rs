@@ -9,7 +9,7 @@ use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Contact, PulseTiming, RelayError};
 use godvision_core::journal::{Entry, Journal, Level};
 use godvision_core::signal::door::{
-    Credential, Decision, DoorAlarm, DoorEvent, DoorInput, DoorSense, DoorState, Indication, Key, Verdict,
+    Credential, Decision, DoorAlarm, DoorEvent, DoorInput, DoorSense, DoorState, Indication, Key, Reason, Verdict,
 };
 use godvision_core::signal::seen::{Finding, Sighting};
 use godvision_core::time::Clock;
@@ -365,9 +365,21 @@ impl<'a> Running<'a> {
     }
 
     /// Only here is a door told to open.
-    fn settled(&mut self, Settled { decision, grant, effects, reply }: Settled) {
+    fn settled(&mut self, Settled { mut decision, grant, effects, reply }: Settled) {
         if decision.verdict == Verdict::Admit {
-            self.opening.extend(grant);
+            let (door, now) = (&self.fixed.name, self.clock.now());
+            match grant.filter(|grant| self.premises().begin(door, *grant, now)) {
+                Some(grant) => self.opening.push(grant),
+                // It was locked down while this was being journalled, or the journal and the store took too long.
+                None => {
+                    let is_locked_down = self.premises().mode(door) == Mode::LockedDown;
+                    decision.verdict = Verdict::Refuse;
+                    decision.reason = if is_locked_down { Reason::LockedDown } else { Reason::Fault };
+                    decision.rule = None;
+                    let text = format!("not opened after all: {}", decision.reason);
+                    self.note(Level::Security, "access.overtaken", text);
+                }
+            }
         }
         self.event(match decision.verdict {
             Verdict::Admit => Event::Open,

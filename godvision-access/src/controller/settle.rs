@@ -118,7 +118,9 @@ impl Settling {
     /// What becomes of it, given where everybody is and what stands open.
     fn ask_premises(&self, credential: &Credential, mut ruling: Ruling) -> (Ruling, Option<Grant>, Vec<Effect>) {
         ruling.decision.note.clone_from(&self.note);
-        let Some(kind) = CredentialKind::of(&credential.key) else { return (ruling, None, Vec::new()) };
+        let Some(kind) = CredentialKind::of(&credential.key) else {
+            return (ruling.refused(Reason::UnknownCredential), None, Vec::new());
+        };
         let decision = &ruling.decision;
         let rules = if decision.verdict == Verdict::Admit { Ok(()) } else { Err(decision.reason) };
         let asked = Asked {

@@ -17,7 +17,9 @@ use godvision_core::{MonoTime, Name};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::premises::{Asked, Effect, Event, ForgetfulPremises, Grant, Kept, Mode, Plan, Premises, PremisesStore};
+use crate::premises::{
+    Asked, Effect, Event, ForgetfulPremises, Grant, GrantId, Kept, Mode, Plan, Premises, PremisesStore,
+};
 use crate::rule::{CredentialKind, Kinds};
 
 /// Effects that may wait for one door.
@@ -176,6 +178,11 @@ impl SharedPremises {
         let mut premises = self.premises();
         let result = premises.ask(asked, now, &mut effects);
         (result, self.deliver(Some(asked.door), effects))
+    }
+
+    /// Whether the lock may be told to open for `grant`; see [`Premises::begin`].
+    pub(super) fn begin(&self, door: &Name, grant: GrantId, now: Stamp) -> bool {
+        self.premises().begin(door, grant, now)
     }
 
     pub(super) fn may_try(&self, source: &Name, kind: CredentialKind, now: Stamp) -> Result<(), Reason> {

@@ -60,6 +60,8 @@ pub(super) struct Given {
     pub(super) persons: Vec<Name>,
     pub(super) is_leaving: bool,
     pub(super) until: MonoTime,
+    /// The lock has been told to open ([`Premises::begin`]). Until then another's opening is not theirs.
+    pub(super) is_told: bool,
 }
 
 /// Who or what is awaited at a door.
@@ -117,8 +119,8 @@ impl Premises {
         }
     }
 
-    /// What becomes of a credential about which the rules have been asked. A grant holds the door for [`GRANT_MAX`];
-    /// end it by opening the lock ([`super::Event::Lock`]) or with [`super::Event::Withdrawn`].
+    /// What becomes of a credential about which the rules have been asked. A grant holds the door for [`GRANT_MAX`]: once it
+    /// is journalled and paid for, [`Premises::begin`] it and tell the lock; else end it with [`super::Event::Withdrawn`].
     ///
     /// # Errors
     /// The reason of the refusal, or what is awaited ([`Reason::is_waiting`]).
@@ -132,6 +134,18 @@ impl Premises {
         // First cards and ended waits may change modes at once.
         self.pass_time(now, effects);
         result
+    }
+
+    /// Whether `grant` still stands, so that the lock of `door` may be told to open, now. A lockdown may have ended it while
+    /// it was being journalled, or it took too long: then the door stays shut.
+    #[must_use]
+    pub fn begin(&mut self, door: &Name, grant: GrantId, now: Stamp) -> bool {
+        let given = self.doors.get_mut(door).map(|door| &mut door.given);
+        let mut standing = given.into_iter().flatten().filter(|given| given.id == grant && given.until > now.mono);
+        standing.next().is_some_and(|given| {
+            given.is_told = true;
+            true
+        })
     }
 
     fn asked(&mut self, asked: &Asked<'_>, now: Stamp, effects: &mut Vec<Effect>) -> Result<Grant, Reason> {
@@ -158,23 +172,32 @@ impl Premises {
         let Some(entry) = self.doors.get_mut(asked.door) else { return Err(Reason::NoDoor) };
         let waited = entry.waiting.take().filter(|waiting| waiting.until() > now.mono);
         let Some(person) = asked.person.filter(|_| !is_manual) else {
-            return Ok(self.give(asked.door, Vec::new(), is_leaving, now));
+            return Ok(self.give(asked.door, Vec::new(), is_leaving, false, now));
         };
         let mut own = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
         let mut party = Vec::new();
-        match waited {
+        match waited.clone() {
             Some(Waiting::Party { members, is_leaving: leaving, .. }) if leaving == is_leaving => party = members,
             // Their first credential counts with this one, so its use is spent with it.
             Some(Waiting::Second { person: first, to_spend, .. }) if first == *person => own.also_spends(to_spend),
             _ => {}
         }
         party.retain(|member| member.person != *person);
-        let soft = self.check_passback(asked.door, person, is_leaving, now)?;
+        let soft = match self.check_passback(asked.door, person, is_leaving, now) {
+            Ok(soft) => soft,
+            Err(reason) => {
+                // Somebody else's refusal is no reason for those who wait to begin anew.
+                self.wait_on(asked.door, waited);
+                return Err(reason);
+            }
+        };
         party.push(own);
         let persons: Vec<Name> = party.iter().map(|member| member.person.clone()).collect();
         if let Err(reason) = self.check_party(asked.door, &persons, is_leaving, now) {
             if reason.is_waiting() && party.len() < PARTY_MAX {
                 self.wait_for_party(asked.door, party, is_leaving, now);
+            } else {
+                self.wait_on(asked.door, waited);
             }
             return Err(reason);
         }
@@ -188,7 +211,7 @@ impl Premises {
         let earlier = party.into_iter().flat_map(|member| member.to_spend);
         // What was presented last, the caller spends as always.
         let to_spend = earlier.filter(|spending| Some(spending) != asked.to_spend.as_ref()).collect();
-        let grant = self.give(asked.door, persons, is_leaving, now);
+        let grant = self.give(asked.door, persons, is_leaving, false, now);
         Ok(Grant { with, to_spend, ..grant })
     }
 
@@ -326,6 +349,12 @@ impl Premises {
         }
     }
 
+    fn wait_on(&mut self, door: &Name, waiting: Option<Waiting>) {
+        if let Some(entry) = self.doors.get_mut(door) {
+            entry.waiting = waiting;
+        }
+    }
+
     fn note_first_card(&mut self, door: &Name, person: &Name, now: Stamp) {
         let plan = self.plan.door(door);
         let led_by = plan.escort.as_ref().map(|escort| &escort.by);
@@ -342,14 +371,21 @@ impl Premises {
         }
     }
 
-    pub(super) fn give(&mut self, door: &Name, persons: Vec<Name>, is_leaving: bool, now: Stamp) -> Grant {
+    pub(super) fn give(
+        &mut self,
+        door: &Name,
+        persons: Vec<Name>,
+        is_leaving: bool,
+        is_told: bool,
+        now: Stamp,
+    ) -> Grant {
         self.grants += 1;
         let id = GrantId(self.grants);
         if let Some(entry) = self.doors.get_mut(door) {
             if entry.given.len() >= PARTY_MAX {
                 entry.given.remove(0);
             }
-            entry.given.push(Given { id, persons, is_leaving, until: now.mono + GRANT_MAX });
+            entry.given.push(Given { id, persons, is_leaving, until: now.mono + GRANT_MAX, is_told });
         }
         Grant { id, with: Vec::new(), to_spend: Vec::new() }
     }

@@ -57,9 +57,9 @@ impl Premises {
         let was_shut = entry.leaf == Leaf::Shut;
         entry.leaf = Leaf::Ajar { since: now.mono };
         let is_free = matches!(entry.mode, Mode::Free(_));
-        // The word of the relay may come after the leaf has moved: a grant is enough.
+        // The word of the relay may come after the leaf has moved: that the lock was told is enough.
         let mut passing = std::mem::take(&mut entry.passing);
-        passing.append(&mut entry.given);
+        passing.extend(entry.take_told());
         let is_lawful = !passing.is_empty() || is_free || entry.lock != Lock::Locked || entry.exit_until.is_some();
         self.passed(door, passing, now, effects);
         // A door found open at the start may have been opened by anybody.
@@ -93,7 +93,7 @@ impl Premises {
         }
         entry.exit_until = Some(now.mono + EXIT_GRACE);
         // Nobody is counted, but the interlock must know.
-        let grant = self.give(door, Vec::new(), true, now).id;
+        let grant = self.give(door, Vec::new(), true, true, now).id;
         effects.push(Effect::Unlock { door: door.clone(), grant });
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! rules say yes or no --ask--> Grant | Reason      may they, given where everybody is and what stands open?
+//! journalled, spent --begin--> may the lock be told?  a lockdown since then says no
 //! what happens        --step-> Effects             lock, leaf, exit button, lockdown, emergency, time
 //! next_wake() -> when to come again with Event::Tick
 //! Kept (an effect) --durably--> Premises::restore  what a power cut must not undo
@@ -259,6 +260,13 @@ struct DoorNow {
 }
 
 impl DoorNow {
+    /// Those whom the lock was told to let in. Who is still being journalled comes later, or not at all.
+    fn take_told(&mut self) -> Vec<Given> {
+        let (told, rest) = std::mem::take(&mut self.given).into_iter().partition(|given| given.is_told);
+        self.given = rest;
+        told
+    }
+
     /// Whether nothing is open or about to be: what an interlock waits for.
     fn is_shut(&self) -> bool {
         self.lock == Lock::Locked
@@ -377,8 +385,6 @@ impl Premises {
             Event::Withdrawn { door, grant } => {
                 if let Some(entry) = self.doors.get_mut(&door) {
                     entry.given.retain(|given| given.id != grant);
-                    // Another's opening may have been taken for theirs.
-                    entry.passing.retain(|given| given.id != grant);
                 }
             }
             Event::Lock { door, state } => self.lock_said(&door, state, now, &mut effects),
@@ -434,7 +440,7 @@ impl Premises {
         entry.lock = lock;
         match lock {
             Lock::Unlocked => {
-                let given = std::mem::take(&mut entry.given);
+                let given = entry.take_told();
                 if entry.leaf.said() == Some(false) {
                     entry.passing.extend(given);
                     entry.passing.truncate(PARTY_MAX);

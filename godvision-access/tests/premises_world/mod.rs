@@ -70,7 +70,16 @@ impl World {
         self.step(Event::Sense { door: name(door), sense })
     }
 
+    /// Asks, and tells the lock if the answer is yes.
     pub(crate) fn ask_with(&mut self, asked: &Asked<'_>) -> Result<Grant, Reason> {
+        let result = self.ask_only(asked);
+        if let Ok(grant) = &result {
+            assert!(self.premises.begin(asked.door, grant.id, self.now), "nothing came between");
+        }
+        result
+    }
+
+    pub(crate) fn ask_only(&mut self, asked: &Asked<'_>) -> Result<Grant, Reason> {
         let mut effects = Vec::new();
         let result = self.premises.ask(asked, self.now, &mut effects);
         self.keep(&effects);
