@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use godvision_core::MonoTime;
-use godvision_core::bus::{Input, ParamKind, ParamSpec, Params, Policy, PortSpec};
+use godvision_core::bus::{Context, Delivery, Fault, Input, Output, ParamKind, ParamSpec, Params, Policy, PortSpec};
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Motion, MotionPhase, Region};
+use godvision_core::signal::seen::{Motion, MotionPhase, Region, Sighting};
 
 /// Motion reports that wait while a picture is being read.
 const MOTIONS_WAITING: usize = 8;
@@ -24,6 +24,32 @@ pub(super) fn inputs() -> Vec<PortSpec> {
         PortSpec::input::<Picture>("pictures", Policy::Latest),
         PortSpec::input::<Motion>("motion", Policy::DropOldest { capacity: MOTIONS_WAITING }),
     ]
+}
+
+/// The ports of such a unit, open.
+pub(super) struct Ports {
+    pictures: Input<Picture>,
+    motions: Input<Motion>,
+    pub(super) sightings: Output<Sighting>,
+}
+
+impl Ports {
+    pub(super) fn of(cx: &Context) -> Result<Self, Fault> {
+        Ok(Self { pictures: cx.input("pictures")?, motions: cx.input("motion")?, sightings: cx.output("sightings")? })
+    }
+
+    /// The next picture that is to be looked at; `None` when no more will come.
+    pub(super) async fn next_due(&mut self, alarm: &mut Alarm) -> Option<Delivery<Picture>> {
+        loop {
+            let picture = self.pictures.recv().await?;
+            while let Some(motion) = self.motions.try_recv() {
+                alarm.take(&motion);
+            }
+            if alarm.is_due(picture.at.mono) {
+                return Some(picture);
+            }
+        }
+    }
 }
 
 /// The parameters that [`Alarm::new`] reads: look every `usual` seconds, never more often than every `least`.
@@ -62,13 +88,7 @@ impl Alarm {
         Self { every, every_when_quiet, moved: Vec::new(), moved_at: None, looked: None }
     }
 
-    /// Takes in what moved since the last picture.
-    pub(super) fn heed(&mut self, motions: &mut Input<Motion>) {
-        while let Some(motion) = motions.try_recv() {
-            self.take(&motion);
-        }
-    }
-
+    /// Takes in what moved.
     fn take(&mut self, motion: &Motion) {
         self.moved.clear();
         self.moved.extend_from_slice(&motion.regions);

@@ -22,7 +22,7 @@ use godvision_core::bus::{
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, Sighting};
+use godvision_core::signal::seen::{Finding, Sighting};
 
 use super::alarm::{self, Alarm};
 use crate::crop::jpeg_crop;
@@ -191,14 +191,9 @@ impl Component for FaceSensor {
                 cx.log(Level::Warning, "face_models_unusable", reason.clone()).await;
                 return Err(Fault::Fatal(reason));
             }
-            let mut pictures = cx.input::<Picture>("pictures")?;
-            let mut motions = cx.input::<Motion>("motion")?;
-            let sightings = cx.output::<Sighting>("sightings")?;
-            while let Some(picture) = pictures.recv().await {
-                self.alarm.heed(&mut motions);
-                if self.alarm.is_due(picture.at.mono) {
-                    self.look(cx, &picture, &sightings).await?;
-                }
+            let mut ports = alarm::Ports::of(cx)?;
+            while let Some(picture) = ports.next_due(&mut self.alarm).await {
+                self.look(cx, &picture, &ports.sightings).await?;
             }
             Ok(())
         })

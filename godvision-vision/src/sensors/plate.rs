@@ -19,7 +19,7 @@ use godvision_core::bus::{
 use godvision_core::driver::BoxFuture;
 use godvision_core::journal::Level;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, Region, Sighting};
+use godvision_core::signal::seen::{Finding, Region, Sighting};
 use godvision_core::{Name, Secret};
 
 use super::alarm::{self, Alarm};
@@ -145,14 +145,9 @@ impl Component for PlateSensor {
                 cx.log(Level::Warning, "plate_models_missing", reason.clone()).await;
                 return Err(Fault::Fatal(reason));
             }
-            let mut pictures = cx.input::<Picture>("pictures")?;
-            let mut motions = cx.input::<Motion>("motion")?;
-            let sightings = cx.output::<Sighting>("sightings")?;
-            while let Some(picture) = pictures.recv().await {
-                self.alarm.heed(&mut motions);
-                if self.alarm.is_due(picture.at.mono) {
-                    self.read(&picture, &sightings).await?;
-                }
+            let mut ports = alarm::Ports::of(cx)?;
+            while let Some(picture) = ports.next_due(&mut self.alarm).await {
+                self.read(&picture, &ports.sightings).await?;
             }
             Ok(())
         })

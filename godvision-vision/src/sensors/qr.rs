@@ -13,7 +13,7 @@ use godvision_core::bus::{
 };
 use godvision_core::driver::BoxFuture;
 use godvision_core::signal::media::Picture;
-use godvision_core::signal::seen::{Finding, Motion, Region, Sighting};
+use godvision_core::signal::seen::{Finding, Region, Sighting};
 
 use super::alarm::{self, Alarm};
 use crate::crop::{jpeg_crop, veiled};
@@ -120,14 +120,9 @@ impl Component for QrSensor {
             if engines().is_empty() {
                 return Err(Fault::Fatal("this build has no QR engine: turn on the feature rxing or rqrr".into()));
             }
-            let mut pictures = cx.input::<Picture>("pictures")?;
-            let mut motions = cx.input::<Motion>("motion")?;
-            let sightings = cx.output::<Sighting>("sightings")?;
-            while let Some(picture) = pictures.recv().await {
-                self.alarm.heed(&mut motions);
-                if self.alarm.is_due(picture.at.mono) {
-                    self.read(cx, &picture, &sightings).await?;
-                }
+            let mut ports = alarm::Ports::of(cx)?;
+            while let Some(picture) = ports.next_due(&mut self.alarm).await {
+                self.read(cx, &picture, &ports.sightings).await?;
             }
             Ok(())
         })
