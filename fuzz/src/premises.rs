@@ -92,7 +92,7 @@ fn acts(input: &mut Input<'_>) -> Reached {
                 let was_locked_down = premises.mode(&door) == Mode::LockedDown;
                 if let Ok(grant) = premises.ask(&asked, now, &mut effects) {
                     granted += 1;
-                    assert!(premises.begin(&door, grant.id, now), "nothing came between");
+                    assert!(premises.begin(&door, grant.id, now, &mut effects), "nothing came between");
                     assert!(rules.is_ok(), "the rules refused");
                     assert!(!was_locked_down || person.as_str() == "ada", "locked down");
                     let other = ["inner", "outer"].get(index).and_then(|it| DOORS.iter().position(|door| door == it));

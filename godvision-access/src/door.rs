@@ -336,6 +336,12 @@ impl Door {
         }
         if self.open_until.is_some_and(|until| until <= now) {
             self.give_up(commands);
+            // A pulse that is on its way would open for nobody.
+            if self.in_flight.take_if(|in_flight| matches!(in_flight.action, Action::Pulse(_))).is_some() {
+                self.must_shut = true;
+                self.belief = Belief::Unknown;
+                self.retry_at = now;
+            }
             if self.error.is_empty() {
                 self.error = "the relay was too slow to open".into();
             }
@@ -425,6 +431,8 @@ impl Door {
     fn answered(&mut self, action: Action, result: ActionResult, now: MonoTime, commands: &mut Vec<Command>) {
         match (action, result) {
             (Action::Pulse(pulse), Ok(_)) => {
+                // Whoever it was for has been refused meanwhile.
+                self.must_shut |= self.open_until.is_none() && !self.is_free();
                 self.let_in(commands);
                 self.shut_tries = 0;
                 self.opened(pulse, now);
@@ -453,7 +461,9 @@ impl Door {
             (Action::SwitchOff, Err(error)) => {
                 // It stays what is to be done next: `must_shut`, or the pulse that is over.
                 self.failed(&error, now);
-                self.alarm("the door could not be locked", commands);
+                if matches!(self.belief, Belief::On { .. }) || self.failures >= ALARM_FAILURES {
+                    self.alarm("the door could not be locked", commands);
+                }
             }
             (Action::Status, Ok(Some(Contact::Off))) => {
                 self.pulse_in_doubt = false;

@@ -204,6 +204,12 @@ pub enum Error {
         /// What the journal said.
         detail: String,
     },
+    /// A lockdown or an emergency is in force though the journal did not take it: it is tried on.
+    #[error("it is in force, but the journal did not take it yet: {detail}")]
+    NotJournalled {
+        /// What the journal said.
+        detail: String,
+    },
     /// The door is not running.
     #[error("the door does not run")]
     DoorStopped,

@@ -4,7 +4,7 @@ mod premises_world;
 
 use std::time::Duration;
 
-use godvision_access::premises::{DoorPlan, Effect, Event, FirstCard, Freedom, Mode, Plan, Premises};
+use godvision_access::premises::{DoorPlan, Effect, Escort, Event, FirstCard, Freedom, Kept, Mode, Plan, Premises};
 use godvision_access::{Error, RuleFault};
 use godvision_core::signal::door::{AlarmKind, DoorSense, DoorState, Reason};
 use premises_world::{World, card, name, site};
@@ -144,12 +144,78 @@ fn a_lockdown_between_the_yes_and_the_lock_wins() {
     let asked = godvision_access::premises::Asked { person: Some(&ada), ..card(&door, &source) };
     let grant = world.ask_only(&asked).unwrap();
     world.step(Event::Lockdown { door: door.clone(), is_on: true });
-    assert!(!world.premises.begin(&door, grant.id, world.now));
+    assert!(!world.begin(&door, &grant));
     world.step(Event::Lockdown { door: door.clone(), is_on: false });
-    assert!(!world.premises.begin(&door, grant.id, world.now), "and it does not come back");
+    assert!(!world.begin(&door, &grant), "and it does not come back");
     let grant = world.ask_only(&asked).unwrap();
     world.wait_s(30);
-    assert!(!world.premises.begin(&door, grant.id, world.now), "nobody stands there any more");
+    assert!(!world.begin(&door, &grant), "nobody stands there any more");
+}
+
+/// The first card frees the door, an escort lets visitors follow: neither before that card itself is journalled.
+#[test]
+fn what_follows_from_a_card_begins_when_the_lock_is_told() {
+    let mut world = one_door(DoorPlan {
+        first_card: Some(FirstCard { during: "office".into(), by: None }),
+        escort: Some(Escort { of: name("visitors"), by: name("staff") }),
+        ..DoorPlan::default()
+    });
+    let (door, source, ada) = (name("front"), name("front/outer"), name("ada"));
+    let asked = godvision_access::premises::Asked { person: Some(&ada), ..card(&door, &source) };
+    let grant = world.ask_only(&asked).unwrap();
+    world.wait_s(1);
+    assert_eq!(world.premises.mode(&door), Mode::Normal, "the journal has not taken it yet");
+    world.step(Event::Withdrawn { door: door.clone(), grant: grant.id });
+    world.wait_s(1);
+    assert_eq!(world.premises.mode(&door), Mode::Normal, "and it never did");
+    assert_eq!(world.card("front", "vic"), Err(Reason::AwaitsEscort), "nobody went ahead");
+    world.effects.clear();
+    world.card("front", "ada").unwrap();
+    assert!(world.effects.contains(&Effect::Mode { door, mode: Mode::Free(Freedom::FirstCard) }));
+}
+
+#[test]
+fn a_lock_that_may_still_open_holds_the_interlock() {
+    let rules = site(|layout| {
+        layout.interlocks.insert(name("mantrap"), ["outer", "inner"].map(name).into());
+    });
+    let mut world = World::of(rules, &["outer", "inner"]);
+    let grant = world.card("outer", "ada").unwrap();
+    world.lock("outer", DoorState::Unlocking);
+    // Nobody waits any more, the pulse is on its way all the same.
+    world.step(Event::Withdrawn { door: name("outer"), grant: grant.id });
+    assert_eq!(world.card("inner", "bob"), Err(Reason::Interlocked));
+    world.lock("outer", DoorState::Locked);
+    world.card("inner", "bob").unwrap();
+}
+
+#[test]
+fn a_free_door_that_stands_open_is_not_held_and_costs_nothing() {
+    let mut world = one_door(DoorPlan { free_during: Some("office".into()), first_card: None, ..DoorPlan::default() });
+    world.sense("front", DoorSense::Ajar(false));
+    world.wait_s(1);
+    world.sense("front", DoorSense::Ajar(true));
+    for _ in 0..3 {
+        world.wait_s(300);
+        let wake = world.premises.next_wake(&name("front"), world.now.mono);
+        assert!(wake.since(world.now.mono) >= Duration::from_secs(1), "again and again");
+    }
+    assert!(world.alarms().is_empty());
+}
+
+#[test]
+fn a_door_that_does_not_run_is_locked_down_when_it_does() {
+    let mut world = one_door(DoorPlan::default());
+    let effects = world.step(Event::Lockdown { door: name("gate"), is_on: true });
+    assert!(effects.contains(&Effect::Keep(Kept::Lockdown { door: name("gate"), is_on: true })));
+    world.premises.add_door(name("gate"));
+    world.wait_s(1);
+    assert_eq!(world.premises.mode(&name("gate")), Mode::LockedDown);
+    world.step(Event::Lockdown { door: name("yard"), is_on: true });
+    world.step(Event::Lockdown { door: name("yard"), is_on: false });
+    world.premises.add_door(name("yard"));
+    world.wait_s(1);
+    assert_eq!(world.premises.mode(&name("yard")), Mode::Normal, "and let go while it was away");
 }
 
 #[test]

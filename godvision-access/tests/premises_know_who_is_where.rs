@@ -64,7 +64,7 @@ fn anothers_opening_is_not_that_of_who_is_still_being_journalled() {
     let bobs = world.ask_only(&Asked { person: Some(&bob), ..card(&door, &source) }).unwrap();
     world.lock("front", DoorState::Unlocked);
     assert_eq!(world.inside("lab"), ["ada"], "bob's decision may still fail");
-    assert!(world.premises.begin(&door, bobs.id, world.now));
+    assert!(world.begin(&door, &bobs));
     world.lock("front", DoorState::Unlocked);
     assert_eq!(world.inside("lab"), ["ada", "bob"]);
 }
@@ -108,6 +108,30 @@ fn leaving_is_never_refused_for_not_having_come() {
     world.goes_out("front", "ada").unwrap();
     world.goes_out("front", "ada").unwrap();
     world.goes_in("front", "ada").unwrap();
+}
+
+/// The lab lies behind a corridor that minds who is in it: whoever followed somebody into the lab still gets out of it.
+#[test]
+fn leaving_is_not_refused_where_the_way_out_leads_into_a_guarded_area() {
+    let rules = site(|layout| {
+        let guarded = AreaPlan { passback: Passback::Hard, ..AreaPlan::default() };
+        layout.areas.insert(name("corridor"), guarded.clone());
+        layout.areas.insert(name("lab"), guarded);
+        let entry = DoorPlan { into: Some(name("corridor")), ..DoorPlan::default() };
+        let exit_sources = [name("front/inner")].into();
+        let lab = DoorPlan { from: Some(name("corridor")), into: Some(name("lab")), exit_sources, ..entry.clone() };
+        layout.doors.insert(name("back"), entry);
+        layout.doors.insert(name("front"), lab);
+    });
+    let mut world = World::of(rules, &["front", "back"]);
+    world.goes_in("back", "ada").unwrap();
+    world.alarms();
+    world.goes_out("front", "ada").expect("she followed bob in");
+    assert_eq!(world.alarms(), [(AlarmKind::PassedBack, true)], "which is noted");
+    world.goes_in("front", "ada").unwrap();
+    world.goes_out("front", "ada").unwrap();
+    assert!(world.alarms().is_empty());
+    assert_eq!(world.goes_in("back", "ada"), Err(Reason::PassedBack), "coming in is");
 }
 
 #[test]
@@ -204,6 +228,55 @@ fn a_second_credential_of_the_same_person_completes_the_first() {
     assert_eq!(world.premises.first_factor(&door, world.now), None, "used up");
     let hopeless = Asked { completing: Kinds::default(), ..first.clone() };
     assert_eq!(world.ask_with(&hopeless), Err(Reason::NotEnough), "nothing would complete it: nobody waits");
+}
+
+/// The rules counted a pass that was shown before; while they did, or a PIN was hashed, its time ended.
+#[test]
+fn what_waits_no_longer_counts_no_longer() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, ada) = (name("front"), name("front/outer"), name("ada"));
+    let (qr, pin) = (Kinds::default().with(CredentialKind::Qr), Kinds::default().with(CredentialKind::Pin));
+    let first = Asked {
+        person: Some(&ada),
+        kind: CredentialKind::Qr,
+        presented: qr,
+        rules: Err(Reason::NotEnough),
+        completing: pin,
+        ..card(&door, &source)
+    };
+    let both = Asked { kind: CredentialKind::Pin, presented: qr.and(pin), rules: Ok(()), ..first.clone() };
+    assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+    world.wait_s(15);
+    assert_eq!(world.ask_with(&both), Err(Reason::NotEnough), "it would open and the pass not be spent");
+    let face = Kinds::default().with(CredentialKind::Face);
+    let more = Asked { rules: Err(Reason::NotEnough), completing: face, ..both.clone() };
+    assert_eq!(world.ask_with(&more), Err(Reason::NotEnough), "nor does it wait on as if it were there");
+    let bob = name("bob");
+    assert_eq!(world.ask_with(&first), Err(Reason::AwaitsSecond));
+    assert_eq!(world.ask_with(&Asked { person: Some(&bob), ..both.clone() }), Err(Reason::NotEnough), "another's");
+    world.ask_with(&both).unwrap();
+}
+
+#[test]
+fn two_persons_with_two_credentials_each_come_in() {
+    let mut world = lab(AreaPlan::default(), DoorPlan { is_two_person: true, ..DoorPlan::default() });
+    let (door, source, ada, bob) = (name("front"), name("front/outer"), name("ada"), name("bob"));
+    let (qr, plate) = (Kinds::default().with(CredentialKind::Qr), Kinds::default().with(CredentialKind::Plate));
+    let first = |person| Asked {
+        person: Some(person),
+        kind: CredentialKind::Qr,
+        presented: qr,
+        rules: Err(Reason::NotEnough),
+        completing: plate,
+        ..card(&door, &source)
+    };
+    let second =
+        |person| Asked { kind: CredentialKind::Plate, presented: qr.and(plate), rules: Ok(()), ..first(person) };
+    assert_eq!(world.ask_with(&first(&ada)), Err(Reason::AwaitsSecond));
+    assert_eq!(world.ask_with(&second(&ada)), Err(Reason::AwaitsPerson));
+    assert_eq!(world.ask_with(&first(&bob)), Err(Reason::AwaitsSecond));
+    let grant = world.ask_with(&second(&bob)).unwrap();
+    assert_eq!(grant.with, [name("ada")]);
 }
 
 /// A pass that opens once, shown first, is used up by the opening that it was part of, and by nothing before.

@@ -13,7 +13,7 @@ use godvision_access::premises::{DoorPlan, Mode, Passback, Plan, Premises};
 use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::simulated::{SimulatedRelay, Trouble};
 use godvision_access::spent::MemorySpent;
-use godvision_access::{AccessControl, RuleSet};
+use godvision_access::{AccessControl, Error, RuleSet};
 use godvision_core::bus::{Host, HostOptions, Registry};
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Contact, Relay};
@@ -175,7 +175,7 @@ impl Site {
     }
 
     async fn command(&self, command: PremisesCommand) {
-        self.doors.premises().command(command, "admin", &*self.journal, self.now()).await.unwrap();
+        self.doors.premises().command(command, "admin", self.journal.clone(), self.now()).await.unwrap();
     }
 
     fn now(&self) -> Stamp {
@@ -214,13 +214,13 @@ async fn an_interlock_holds_between_two_components() {
 async fn a_lockdown_is_journalled_then_in_force_then_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::start(folder.path()).await;
-    *site.journal.fails.lock().unwrap() = true;
     let lockdown = |is_on| PremisesCommand::Lockdown { doors: vec![name("gate")], is_on };
-    let refused = site.doors.premises().command(lockdown(true), "admin", &*site.journal, site.now()).await;
-    assert!(refused.is_err(), "what cannot be journalled is not done");
-    assert_eq!(site.doors.get(&name("gate")).unwrap().mode, Mode::Normal);
-    *site.journal.fails.lock().unwrap() = false;
     site.command(lockdown(true)).await;
+    *site.journal.fails.lock().unwrap() = true;
+    let refused = site.doors.premises().command(lockdown(false), "admin", site.journal.clone(), site.now()).await;
+    assert!(refused.is_err(), "what cannot be journalled is not done");
+    assert_eq!(site.doors.get(&name("gate")).unwrap().mode, Mode::LockedDown);
+    *site.journal.fails.lock().unwrap() = false;
     site.until(|site| site.state("gate") == Some(DoorState::LockedDown)).await;
     assert!(site.has_entry("premises.lockdown", "admin turned the lockdown of gate on"));
     assert_eq!(site.card("gate", "A1").await, (Verdict::Refuse, Reason::LockedDown));
@@ -233,6 +233,29 @@ async fn a_lockdown_is_journalled_then_in_force_then_on_the_disk() {
     assert_eq!(site.card("gate", "C3").await, ADMITTED, "a guard");
     site.command(lockdown(false)).await;
     site.until(|site| site.state("gate") != Some(DoorState::LockedDown)).await;
+    site.stop().await;
+}
+
+/// A full disk must neither keep a building shut in a fire nor a door open that must be locked down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_saves_lives_does_not_wait_for_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start(folder.path()).await;
+    *site.journal.fails.lock().unwrap() = true;
+    let lockdown = PremisesCommand::Lockdown { doors: vec![name("gate")], is_on: true };
+    for command in [lockdown, PremisesCommand::Emergency { is_on: true }] {
+        let told = site.doors.premises().command(command, "admin", site.journal.clone(), site.now()).await;
+        assert!(matches!(told, Err(Error::NotJournalled { .. })), "it is said: {told:?}");
+    }
+    site.until(|site| site.is_on("outer") && site.is_on("gate")).await;
+    *site.journal.fails.lock().unwrap() = false;
+    // Its line comes when the journal takes lines again, and those of the doors too.
+    site.until(|site| {
+        site.has_entry("premises.emergency", "on")
+            && site.has_entry("premises.lockdown", "gate")
+            && DOORS.iter().all(|door| site.has_entry("door.alarm", door) && site.has_entry("door.free", door))
+    })
+    .await;
     site.stop().await;
 }
 

@@ -804,7 +804,7 @@ impl System for Running {
             if let Some(unknown) = asked.iter().find(|door| !known.contains(door)) {
                 return Err(SystemError::NotFound { what: "door", id: unknown.to_string() });
             }
-            let journal: &dyn Journal = &**self.store.journal();
+            let journal: Arc<dyn Journal> = self.store.journal().clone();
             let done = self.doors.premises().command(command, operator, journal, self.shared.clock.now()).await;
             done.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
         })

@@ -33,7 +33,7 @@ use godvision_core::signal::seen::Sighting;
 
 pub use doors::{DoorView, Doors};
 pub use settle::journal_entry;
-pub use shared::{EFFECTS_MAX, PremisesCommand, SharedPremises, UNKEPT_MAX};
+pub use shared::{EFFECTS_MAX, PremisesCommand, SharedPremises};
 
 use crate::door::DoorOptions;
 use crate::policy::AccessControl;
@@ -54,6 +54,8 @@ pub const WAITING_MAX: usize = 16;
 
 /// Journal entries about the door itself that may wait to be written.
 const NOTES_MAX: usize = 64;
+/// A store or a journal that failed is tried again after so long.
+const KEEP_RETRY: Duration = Duration::from_secs(2);
 /// A relay without a timer gets so long to be switched off when the component stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 

@@ -19,16 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::doors::Request;
 use super::settle::{Settled, Settling};
 use super::shared::{SharedPremises, alarm_text};
-use super::{CREDENTIAL_AGE_MAX, DoorController, NOTES_MAX, SEEN_MAX, STOP_PATIENCE, STORE_TIMEOUT};
+use super::{CREDENTIAL_AGE_MAX, DoorController, KEEP_RETRY, NOTES_MAX, SEEN_MAX, STOP_PATIENCE, STORE_TIMEOUT};
 use crate::door::{Action, ActionResult, Command, CommandId, Door, Event};
 use crate::premises::{self, Effect, GrantId, Mode};
 use crate::rule::CredentialKind;
 
 /// The premises' own time is looked at no more often than this, whatever is due.
 const WAKE_MIN: Duration = Duration::from_millis(1);
-/// A store of the premises that failed is tried again after so long.
-const KEEP_RETRY: Duration = Duration::from_secs(2);
-
 /// What the contact and the exit button said, those of the two that are wired.
 type Sensed = Result<[Option<Contact>; 2], RelayError>;
 
@@ -77,13 +74,18 @@ pub(super) struct Running<'a> {
     seen: VecDeque<Seen>,
     deciding: Going<Settled>,
     switching: Going<(CommandId, ActionResult)>,
-    writing: Going<()>,
+    /// Gives back what could not be written.
+    writing: Going<Option<Entry>>,
     keeping: Going<bool>,
     sensing: Going<Sensed>,
     sense_at: MonoTime,
     sensed: [Option<bool>; 2],
     inputs_failed: bool,
     notes: VecDeque<Entry>,
+    /// Entries that found no room since the last that was written.
+    notes_lost: u32,
+    /// The journal failed: it is tried again at this moment.
+    write_at: MonoTime,
 }
 
 impl<'a> Running<'a> {
@@ -113,6 +115,8 @@ impl<'a> Running<'a> {
             sensed: [None; 2],
             inputs_failed: false,
             notes: VecDeque::new(),
+            notes_lost: 0,
+            write_at: MonoTime::ZERO,
         })
     }
 
@@ -136,7 +140,7 @@ impl<'a> Running<'a> {
                     self.event(Event::Tick);
                     self.happened(premises::Event::Tick);
                 }
-                () = finished(&mut self.writing) => {}
+                unwritten = finished(&mut self.writing) => self.written(unwritten),
                 sensed = finished(&mut self.sensing) => self.inputs_read(sensed),
                 kept = finished(&mut self.keeping) => {
                     if !kept {
@@ -173,12 +177,16 @@ impl<'a> Running<'a> {
         if self.has_inputs() && self.sensing.is_none() {
             wake = wake.min(self.sense_at);
         }
+        if self.writing.is_none() && !self.notes.is_empty() {
+            wake = wake.min(self.write_at);
+        }
         wake
     }
 
     /// Starts what goes on beside the rest and is not going on yet.
     fn begin_what_waits(&mut self) {
         if self.writing.is_none()
+            && self.write_at <= self.clock.mono()
             && let Some(note) = self.notes.pop_front()
         {
             self.write(note);
@@ -365,13 +373,16 @@ impl<'a> Running<'a> {
     }
 
     /// Only here is a door told to open.
-    fn settled(&mut self, Settled { mut decision, grant, effects, reply }: Settled) {
+    fn settled(&mut self, Settled { mut decision, grant, mut effects, reply }: Settled) {
         if decision.verdict == Verdict::Admit {
             let (door, now) = (&self.fixed.name, self.clock.now());
-            match grant.filter(|grant| self.premises().begin(door, *grant, now)) {
-                Some(grant) => self.opening.push(grant),
+            match grant.map(|grant| (grant, self.premises().begin(door, grant, now))) {
+                Some((grant, (true, begun))) => {
+                    self.opening.push(grant);
+                    effects.extend(begun);
+                }
                 // It was locked down while this was being journalled, or the journal and the store took too long.
-                None => {
+                _ => {
                     let is_locked_down = self.premises().mode(door) == Mode::LockedDown;
                     decision.verdict = Verdict::Refuse;
                     decision.reason = if is_locked_down { Reason::LockedDown } else { Reason::Fault };
@@ -466,23 +477,50 @@ impl<'a> Running<'a> {
         self.queue(self.entry(level, code, text));
     }
 
+    /// What happens at a door is journalled when the journal has time; while it fails, what waits waits on.
     fn queue(&mut self, entry: Entry) {
-        let code = &entry.code;
-        if self.notes.len() == NOTES_MAX {
-            tracing::error!(door = %self.fixed.name, code, "the journal does not keep up, an entry about a door is lost");
-            self.notes.pop_front();
+        if self.notes.len() >= NOTES_MAX {
+            // What is only told goes first, then what is oldest.
+            let least = self.notes.iter().position(|note| note.level == Level::Info).unwrap_or(0);
+            if let Some(lost) = self.notes.remove(least) {
+                tracing::error!(door = %self.fixed.name, code = lost.code, "the journal does not keep up, an entry is lost");
+            }
+            self.notes_lost = self.notes_lost.saturating_add(1);
         }
         self.notes.push_back(entry);
     }
 
+    /// An entry that came late is written twice rather than lost.
     fn write(&mut self, entry: Entry) {
         let journal = Arc::clone(&self.journal);
         self.writing = Some(Box::pin(async move {
-            let code = entry.code.clone();
-            if let Err(error) = journal.append(entry).await {
-                tracing::error!(%error, code, "cannot write the journal");
+            match tokio::time::timeout(STORE_TIMEOUT, journal.append(entry.clone())).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, code = entry.code, "cannot write the journal: tried again");
+                    Some(entry)
+                }
+                Err(_) => {
+                    tracing::error!(code = entry.code, "the journal does not answer: tried again");
+                    Some(entry)
+                }
             }
         }));
+    }
+
+    fn written(&mut self, unwritten: Option<Entry>) {
+        match unwritten {
+            Some(entry) => {
+                self.notes.push_front(entry);
+                self.write_at = self.clock.mono() + KEEP_RETRY;
+            }
+            None if self.notes_lost > 0 => {
+                let lost = std::mem::take(&mut self.notes_lost);
+                let text = format!("{lost} entries about this door were lost: the journal did not keep up");
+                self.note(Level::Error, "door.entries_lost", text);
+            }
+            None => {}
+        }
     }
 
     fn switch(&mut self, id: CommandId, action: Action) {
@@ -531,7 +569,7 @@ impl<'a> Running<'a> {
         }
         while let Some(note) = self.notes.pop_front() {
             self.write(note);
-            if tokio::time::timeout(STORE_TIMEOUT, finished(&mut self.writing)).await.is_err() {
+            if finished(&mut self.writing).await.is_some() {
                 return;
             }
         }

@@ -1,14 +1,15 @@
 //! [`SharedPremises`]: the one state of all doors and areas, shared by their components.
 //!
 //! Each call locks, steps the pure [`Premises`] and unlocks: no call waits for IO under the lock. Effects of a step that
-//! belong to another door are put into that door's mailbox. What must outlive a power cut is written in the order in which
-//! it happened, by whoever comes first.
+//! belong to another door are put into that door's mailbox. What must outlive a power cut is written by whoever comes
+//! first, the last word on each thing.
 //!
 //! **Never:** a decision.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use godvision_core::journal::{Entry, Journal, Level};
 use godvision_core::signal::door::{AlarmKind, Reason};
@@ -18,21 +19,22 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::premises::{
-    Asked, Effect, Event, ForgetfulPremises, Grant, GrantId, Kept, Mode, Plan, Premises, PremisesStore,
+    Asked, Effect, Event, ForgetfulPremises, Grant, GrantId, Kept, Mode, Plan, Premises, PremisesStore, Thing,
 };
 use crate::rule::{CredentialKind, Kinds};
 
 /// Effects that may wait for one door.
 pub const EFFECTS_MAX: usize = 256;
-/// Changes that may wait to be written while the store fails; beyond, the oldest is lost and said so.
-pub const UNKEPT_MAX: usize = 100_000;
+/// A line of a command that the journal did not take is tried for so long.
+const LATE_ENTRY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 struct Inner {
     premises: Mutex<Premises>,
     mailboxes: Mutex<BTreeMap<Name, mpsc::Sender<Effect>>>,
     store: Box<dyn PremisesStore>,
-    unkept: Mutex<VecDeque<Kept>>,
-    /// Held over taking changes and writing them, so that they are written in their order.
+    /// The last word on each thing that waits to be written: as many as there are doors, sources and persons.
+    unkept: Mutex<BTreeMap<Thing, Kept>>,
+    /// Held over taking changes and writing them, so that a newer word is never written before an older one.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -113,19 +115,24 @@ impl SharedPremises {
     }
 
     /// Carries out what `operator`, whom the caller has authenticated, commands: journalled first, then in force, then
-    /// kept durably.
+    /// kept durably. What was begun is finished when the future is dropped.
     ///
     /// # Errors
-    /// The journal's or the store's. If the journal fails nothing happens; if the store fails the command is in force and
-    /// a power cut would undo it.
+    /// The journal's or the store's. If the journal fails nothing happens, but for what saves lives: a lockdown and an
+    /// emergency are in force all the same ([`Error::NotJournalled`]), and their line is written when the journal works
+    /// again. If the store fails the command is in force and a power cut would undo it.
     pub async fn command(
         &self,
         command: PremisesCommand,
         operator: &str,
-        journal: &dyn Journal,
+        journal: Arc<dyn Journal>,
         now: Stamp,
     ) -> Result<(), Error> {
         let word = |is_on: &bool| if *is_on { "on" } else { "off" };
+        let is_urgent = matches!(
+            command,
+            PremisesCommand::Lockdown { is_on: true, .. } | PremisesCommand::Emergency { is_on: true }
+        );
         let (code, text, events) = match command {
             PremisesCommand::Lockdown { doors, is_on } => {
                 let names: Vec<&str> = doors.iter().map(Name::as_str).collect();
@@ -151,11 +158,40 @@ impl SharedPremises {
             }
         };
         let entry = Entry::new(now, service(), Level::Security, code, text).with("operator", operator);
-        journal.append(entry).await.map_err(|error| Error::Journal { detail: error.to_string() })?;
-        for event in events {
-            self.step(None, event, now);
+        let this = self.clone();
+        let done = tokio::spawn(async move {
+            let journalled = this.journal(&journal, &entry).await;
+            if let Err(error) = &journalled
+                && !is_urgent
+            {
+                return Err(Error::Journal { detail: error.clone() });
+            }
+            for event in events {
+                this.step(None, event, now);
+            }
+            let kept = this.keep().await;
+            let Err(detail) = journalled else { return kept };
+            tracing::error!(error = detail, code, "in force, and the journal does not say so yet");
+            tokio::spawn(async move {
+                let until_written = async {
+                    while this.journal(&journal, &entry).await.is_err() {
+                        tokio::time::sleep(super::KEEP_RETRY).await;
+                    }
+                };
+                if tokio::time::timeout(LATE_ENTRY_MAX, until_written).await.is_err() {
+                    tracing::error!(code, "an entry of the journal is lost");
+                }
+            });
+            Err(Error::NotJournalled { detail })
+        });
+        done.await.unwrap_or(Err(Error::DoorStopped))
+    }
+
+    async fn journal(&self, journal: &Arc<dyn Journal>, entry: &Entry) -> Result<(), String> {
+        match tokio::time::timeout(super::STORE_TIMEOUT, journal.append(entry.clone())).await {
+            Ok(kept) => kept.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", super::STORE_TIMEOUT.as_secs())),
         }
-        self.keep().await
     }
 
     /// Follows `door`, and gives it the mailbox in which effects of others' steps arrive.
@@ -181,8 +217,11 @@ impl SharedPremises {
     }
 
     /// Whether the lock may be told to open for `grant`; see [`Premises::begin`].
-    pub(super) fn begin(&self, door: &Name, grant: GrantId, now: Stamp) -> bool {
-        self.premises().begin(door, grant, now)
+    pub(super) fn begin(&self, door: &Name, grant: GrantId, now: Stamp) -> (bool, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let mut premises = self.premises();
+        let is_begun = premises.begin(door, grant, now, &mut effects);
+        (is_begun, self.deliver(Some(door), effects))
     }
 
     pub(super) fn may_try(&self, source: &Name, kind: CredentialKind, now: Stamp) -> Result<(), Reason> {
@@ -217,12 +256,7 @@ impl SharedPremises {
                 Some(_) => here.push(effect),
                 None => {
                     if let Effect::Keep(change) = effect {
-                        let mut unkept = self.0.unkept.lock().unwrap_or_else(PoisonError::into_inner);
-                        if unkept.len() >= UNKEPT_MAX {
-                            tracing::error!("the store of the premises does not keep up, a change is lost");
-                            unkept.pop_front();
-                        }
-                        unkept.push_back(change);
+                        self.unkept().insert(change.thing(), change);
                     }
                 }
             }
@@ -230,27 +264,37 @@ impl SharedPremises {
         here
     }
 
-    /// Whether something waits to be kept.
-    pub(super) fn has_unkept(&self) -> bool {
-        !self.0.unkept.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    fn unkept(&self) -> MutexGuard<'_, BTreeMap<Thing, Kept>> {
+        self.0.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what waits to be kept, in the order in which it happened.
+    /// Whether something waits to be kept.
+    pub(super) fn has_unkept(&self) -> bool {
+        !self.unkept().is_empty()
+    }
+
+    /// Keeps what waits to be kept. What was begun is finished when the future is dropped.
     ///
     /// # Errors
     /// The store's; what could not be kept waits on.
     pub async fn keep(&self) -> Result<(), Error> {
+        let this = self.clone();
+        tokio::spawn(async move { this.keep_waiting().await }).await.unwrap_or(Err(Error::DoorStopped))
+    }
+
+    async fn keep_waiting(&self) -> Result<(), Error> {
         let _turn = self.0.writing.lock().await;
-        let locked = || self.0.unkept.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = std::mem::take(&mut *locked());
+        let changes = std::mem::take(&mut *self.unkept());
         if changes.is_empty() {
             return Ok(());
         }
-        let kept = self.0.store.keep(changes.iter().cloned().collect()).await;
+        let kept = self.0.store.keep(changes.values().cloned().collect()).await;
         if kept.is_err() {
-            let mut unkept = locked();
-            let since = std::mem::replace(&mut *unkept, changes);
-            unkept.extend(since);
+            let mut unkept = self.unkept();
+            for (thing, change) in changes {
+                // What was said of it since is newer.
+                unkept.entry(thing).or_insert(change);
+            }
         }
         kept
     }
@@ -273,7 +317,7 @@ pub(super) fn alarm_text(kind: AlarmKind, raised: bool) -> &'static str {
         (AlarmKind::Duress, false) => "somebody has looked after the duress code",
         (AlarmKind::Guessing, true) => "too many wrong codes: locked out for a while",
         (AlarmKind::Guessing, false) => "codes may be tried again",
-        (AlarmKind::PassedBack, true) => "somebody went in who had not come out",
+        (AlarmKind::PassedBack, true) => "somebody passed who was last seen elsewhere",
         (AlarmKind::PassedBack, false) => "passed back: over",
         (AlarmKind::Tampered, true) => "a device at the door was opened or does not answer",
         (AlarmKind::Tampered, false) => "the device at the door is in order again",

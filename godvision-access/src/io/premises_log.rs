@@ -7,42 +7,39 @@
 //! at ada lab 1795420801000000 5f1c0a77
 //! lockdown yard/door on 0b9e2c41
 //! ```
-//! A change counts once its line is synced. A line that a crash cut short was never acknowledged and is cut off at the
-//! next start; any other damage is an error, since a lost line could be a lockdown. When most lines have been replaced by
-//! later ones the file is written anew beside itself and renamed.
+//! A change counts once its line is synced. A crash may cut the last lines short, or leave zero bytes in the place of a
+//! sector that was not written, in at most [`BATCH_BYTES_MAX`]: those were never acknowledged and are cut off at the next
+//! start. Any other damage is an error, since a lost line could be a lockdown. When most lines have been replaced by later
+//! ones the file is written anew beside itself and renamed.
 //!
 //! The calls block for one `fsync` (milliseconds); `SharedPremisesLog` runs them on tokio's blocking threads.
 //!
 //! **Never:** deciding what follows from damage: the application does (shut everything and say so).
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::appended::Appended;
 use crate::error::Error;
 use crate::premises::{Kept, LINE_BYTES_MAX, Ledger};
 
 /// Most bytes of the file. A site of 200 000 persons needs a tenth.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Lines that are synced at once: what a crash leaves in doubt. One line may be longer.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024;
 /// The file is written anew when it has this many lines more than twice what they amount to.
 pub const SLACK_LINES: usize = 4_096;
 
 const HEAD: &str = "godvision premises 1\n";
 
-/// An open file of what happened on the premises. One process holds it: the file is locked.
+/// An open file of what happened on the premises. One process holds it: a file beside it, ending in `.lock`, is locked.
 pub struct PremisesLog {
-    path: PathBuf,
-    file: File,
+    file: Appended,
     ledger: Ledger,
     lines: usize,
-    /// Bytes that are known to be good and synced.
-    good_bytes: u64,
     slack_lines: usize,
-    /// A write failed and what it left could not be taken back: the file must be opened anew.
-    is_broken: bool,
 }
 
 impl PremisesLog {
@@ -56,21 +53,18 @@ impl PremisesLog {
 
     fn open_with_slack(path: &Path, slack_lines: usize) -> Result<Self, Error> {
         let failed = |source| Error::PremisesFile { path: path.to_owned(), source };
-        let mut file = open_locked(path).map_err(failed)?;
-        let mut content = Vec::new();
-        (&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
-        if content.len() as u64 > FILE_BYTES_MAX {
+        let bytes_max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
+        let (mut file, content) = Appended::open(path, bytes_max, || HEAD.to_owned()).map_err(failed)?;
+        if content.len() > bytes_max {
             return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
         }
         let found = read(&content).map_err(|offset| Error::PremisesDamaged { path: path.to_owned(), offset })?;
         let Found { ledger, lines, good_bytes } = found;
-        let mut log = Self { path: path.to_owned(), file, ledger, lines, good_bytes, slack_lines, is_broken: false };
-        if good_bytes == 0 {
-            log.rewrite().map_err(failed)?;
-        } else if content.len() as u64 > good_bytes {
-            log.file.set_len(good_bytes).and_then(|()| log.file.sync_all()).map_err(failed)?;
-        }
-        Ok(log)
+        // Nothing whole in it: an empty file, or half a head.
+        let is_empty = good_bytes == 0;
+        let mended = if is_empty { file.replace(HEAD) } else { file.cut(good_bytes) };
+        mended.map_err(failed)?;
+        Ok(Self { file, ledger, lines, slack_lines })
     }
 
     /// What all changes so far amount to: for [`crate::premises::Premises::restore`].
@@ -81,68 +75,45 @@ impl PremisesLog {
     /// Keeps `changes`, in this order. Blocks until they are on the disk. A power cut meanwhile keeps a beginning of them.
     ///
     /// # Errors
-    /// [`Error::PremisesFile`]; nothing of `changes` counts then.
+    /// [`Error::PremisesFile`]; a beginning of `changes` may count then.
     pub fn keep(&mut self, changes: &[Kept]) -> Result<(), Error> {
-        if changes.is_empty() {
-            return Ok(());
+        let (mut text, mut batch) = (String::new(), Vec::new());
+        for change in changes {
+            let line = line(change);
+            if text.len() + line.len() > BATCH_BYTES_MAX && !text.is_empty() {
+                self.keep_batch(&text, &mut batch)?;
+                text.clear();
+            }
+            text.push_str(&line);
+            batch.push(change);
         }
-        let text: String = changes.iter().map(line).collect();
-        let written = if self.is_broken { Err(std::io::ErrorKind::BrokenPipe.into()) } else { self.append(&text) };
-        if let Err(source) = written {
-            // Take back what was half written, or the next line would stand behind it.
-            let undone = self.file.set_len(self.good_bytes).and_then(|()| self.file.sync_all());
-            self.is_broken = undone.is_err();
-            return Err(Error::PremisesFile { path: self.path.clone(), source });
+        if !batch.is_empty() {
+            self.keep_batch(&text, &mut batch)?;
         }
-        self.good_bytes += text.len() as u64;
-        self.lines += changes.len();
-        changes.iter().for_each(|change| self.ledger.apply(change.clone()));
         if self.lines > self.ledger.len() * 2 + self.slack_lines {
+            let mut text = HEAD.to_owned();
+            text.extend(self.ledger.changes().map(|change| line(&change)));
             // What was kept is kept; a file that stays long is no failure.
-            if let Err(source) = self.rewrite() {
-                self.is_broken = self.file.seek(SeekFrom::Start(self.good_bytes)).is_err();
-                drop(source);
+            if self.file.replace(&text).is_ok() {
+                self.lines = self.ledger.len();
             }
         }
         Ok(())
     }
 
-    fn append(&mut self, text: &str) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.good_bytes))?;
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()
-    }
-
-    /// Writes the file anew beside itself and puts it in its place.
-    fn rewrite(&mut self) -> std::io::Result<()> {
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        let mut text = HEAD.to_owned();
-        text.extend(self.ledger.changes().map(|change| line(&change)));
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&beside)?;
-        file.try_lock()?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        // The name must survive a crash as well as the content.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        (self.file, self.good_bytes, self.lines) = (file, text.len() as u64, self.ledger.len());
+    fn keep_batch(&mut self, text: &str, batch: &mut Vec<&Kept>) -> Result<(), Error> {
+        let written = self.file.append(text);
+        written.map_err(|source| Error::PremisesFile { path: self.file.path().to_owned(), source })?;
+        self.lines += batch.len();
+        batch.drain(..).for_each(|change| self.ledger.apply(change.clone()));
         Ok(())
     }
 }
 
 impl fmt::Debug for PremisesLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} changes in {}", self.lines, self.path.display())
+        write!(f, "{} changes in {}", self.lines, self.file.path().display())
     }
-}
-
-fn open_locked(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    file.try_lock()?;
-    Ok(file)
 }
 
 fn line(change: &Kept) -> String {
@@ -154,7 +125,7 @@ fn line(change: &Kept) -> String {
 struct Found {
     ledger: Ledger,
     lines: usize,
-    good_bytes: u64,
+    good_bytes: usize,
 }
 
 /// What the file says; `Err` is the offset of damage that no crash explains.
@@ -165,22 +136,20 @@ fn read(content: &[u8]) -> Result<Found, u64> {
         let is_unfinished = content.get(..content.len() - zeros).is_some_and(|it| HEAD.as_bytes().starts_with(it));
         return if is_unfinished { Ok(found) } else { Err(0) };
     };
-    found.good_bytes = HEAD.len() as u64;
+    found.good_bytes = HEAD.len();
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         let (text, after) = rest.split_at(end + 1);
-        let Some(change) = parsed(text) else {
-            // Zero bytes that a crash left may hide an end of line that was written after them.
-            let is_unfinished = rest.iter().all(|byte| *byte == 0);
-            return if is_unfinished { Ok(found) } else { Err(found.good_bytes) };
-        };
+        let Some(change) = parsed(text) else { break };
         found.ledger.apply(change);
         found.lines += 1;
-        found.good_bytes += text.len() as u64;
+        found.good_bytes += text.len();
         rest = after;
     }
-    // A crash leaves the beginning of one batch, or zero bytes where it should be.
-    let is_unfinished = rest.len() <= LINE_BYTES_MAX || rest.iter().all(|byte| *byte == 0);
-    if is_unfinished { Ok(found) } else { Err(found.good_bytes) }
+    let bad = rest.iter().position(|byte| *byte == b'\n').and_then(|end| rest.get(..end)).unwrap_or(rest);
+    let is_cut_short = bad.len() == rest.len() && rest.len() <= LINE_BYTES_MAX;
+    let has_a_hole = bad.contains(&0) && rest.len() <= LINE_BYTES_MAX.max(BATCH_BYTES_MAX);
+    let is_unfinished = is_cut_short || has_a_hole || rest.iter().all(|byte| *byte == 0);
+    if is_unfinished { Ok(found) } else { Err(found.good_bytes as u64) }
 }
 
 fn parsed(text: &[u8]) -> Option<Kept> {
@@ -255,10 +224,11 @@ mod tests {
         let mut ends = vec![];
         {
             let mut log = PremisesLog::open(&path).unwrap();
-            ends.push((log.good_bytes, log.ledger.clone()));
+            let bytes = || std::fs::metadata(&path).unwrap().len();
+            ends.push((bytes(), log.ledger.clone()));
             for change in changes() {
                 log.keep(&[change]).unwrap();
-                ends.push((log.good_bytes, log.ledger.clone()));
+                ends.push((bytes(), log.ledger.clone()));
             }
         }
         let whole = std::fs::read(&path).unwrap();
@@ -300,6 +270,44 @@ mod tests {
     }
 
     #[test]
+    fn a_sector_that_a_crash_did_not_write_is_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("premises");
+        let mut log = PremisesLog::open(&path).unwrap();
+        log.keep(&changes()).unwrap();
+        let (good, ledger) = (std::fs::metadata(&path).unwrap().len() as usize, log.ledger().clone());
+        log.keep(&changes()).unwrap();
+        drop(log);
+        let whole = std::fs::read(&path).unwrap();
+        for from in good..whole.len() - 1 {
+            let mut content = whole.clone();
+            content[from..whole.len() - 1].fill(0);
+            std::fs::write(&path, &content).unwrap();
+            let log = PremisesLog::open(&path).unwrap_or_else(|error| panic!("zeros from {from}: {error}"));
+            drop(log);
+            // The first sector of the batch, its lines still behind it.
+            let mut content = whole.clone();
+            content[good..=from].fill(0);
+            std::fs::write(&path, &content).unwrap();
+            let log = PremisesLog::open(&path).unwrap_or_else(|error| panic!("zeros to {from}: {error}"));
+            assert_eq!(*log.ledger(), ledger);
+        }
+    }
+
+    #[test]
+    fn many_changes_are_kept_in_batches() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("premises");
+        let mut log = PremisesLog::open(&path).unwrap();
+        let at = WallTime::from_unix_seconds(1_795_420_800);
+        let door = |n: usize| Kept::At { person: name(&format!("p{n}")), area: None, since: at };
+        let many: Vec<Kept> = (0..1000).map(door).collect();
+        log.keep(&many).unwrap();
+        drop(log);
+        assert_eq!(PremisesLog::open(&path).unwrap().ledger().len(), 1000);
+    }
+
+    #[test]
     fn one_process_holds_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("premises");
@@ -323,7 +331,8 @@ mod tests {
         drop(log);
         let log = PremisesLog::open(&path).unwrap();
         assert_eq!(*log.ledger(), ledger);
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), log.good_bytes);
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 14, "{lines}");
         assert!(PremisesLog::open(&path).is_err(), "the new file is locked like the old one");
     }
 }

@@ -15,12 +15,10 @@
 
 mod format;
 
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::appended::Appended;
 use crate::error::Error;
 use crate::spent::{Counts, Spend, Spending, Used, seconds};
 use format::{HEAD_BYTES, LINE_BYTES};
@@ -32,19 +30,13 @@ const COMPACT_LINES_MIN: usize = 4_096;
 
 /// An open file of what was used up. One process holds it: a file beside it, ending in `.lock`, is locked.
 pub struct SpentLog {
-    path: PathBuf,
-    file: File,
-    _lock: File,
-    /// Bytes that are known to be good and synced.
-    good_bytes: u64,
+    file: Appended,
     counts: Counts,
     lines: usize,
     lines_max: usize,
     compact_lines_min: usize,
     /// With so many lines it is worth looking whether the file can be written shorter.
     compact_at: usize,
-    /// A write failed and what it left could not be taken back, or a new file's name is not on the disk yet.
-    is_broken: bool,
 }
 
 impl SpentLog {
@@ -58,43 +50,17 @@ impl SpentLog {
 
     fn open_with_limits(path: &Path, lines_max: usize, compact_lines_min: usize) -> Result<Self, Error> {
         let failed = |source| Error::SpentFile { path: path.to_owned(), source };
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, ".lock"));
-        let lock = lock.map_err(failed)?;
-        lock.try_lock().map_err(|error| failed(error.into()))?;
-        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                replaced(path, &Counts::default()).map_err(failed)?
-            }
-            other => other.map_err(failed)?,
-        };
-        // The file may be new, or a program before us may have died just when it had put it here.
-        sync_folder(path).map_err(failed)?;
-        // What a crash in the middle of `replaced` left; its content is in the file still.
-        let _ = std::fs::remove_file(beside(path, ".new"));
         let length_max = HEAD_BYTES + LINE_BYTES * (lines_max + 1);
-        let mut content = Vec::new();
-        file.rewind().map_err(failed)?;
-        (&mut file).take(length_max as u64 + 1).read_to_end(&mut content).map_err(failed)?;
+        let fresh = || format::snapshot(&Counts::default());
+        let (mut file, content) = Appended::open(path, length_max, fresh).map_err(failed)?;
         if content.len() > length_max {
             return Err(Error::SpentFull { limit: lines_max });
         }
         let damaged = |offset| Error::SpentDamaged { path: path.to_owned(), offset: offset as u64 };
         let found = format::read(&content).map_err(damaged)?;
-        if content.len() > found.good_bytes {
-            file.set_len(found.good_bytes as u64).and_then(|()| file.sync_all()).map_err(failed)?;
-        }
-        let mut log = Self {
-            path: path.to_owned(),
-            file,
-            _lock: lock,
-            good_bytes: found.good_bytes as u64,
-            counts: found.counts,
-            lines: found.lines,
-            lines_max,
-            compact_lines_min,
-            compact_at: 0,
-            is_broken: false,
-        };
+        file.cut(found.good_bytes).map_err(failed)?;
+        let (counts, lines) = (found.counts, found.lines);
+        let mut log = Self { file, counts, lines, lines_max, compact_lines_min, compact_at: 0 };
         log.plan_compaction();
         Ok(log)
     }
@@ -113,41 +79,18 @@ impl SpentLog {
         if uses >= uses_max {
             return Ok(Spend::AlreadySpent);
         }
-        let failed = |path: &Path, source| Error::SpentFile { path: path.to_owned(), source };
-        if self.lines >= self.compact_at && !self.is_broken {
+        if self.lines >= self.compact_at {
             self.compact(spending.at);
-        }
-        if self.is_broken {
-            self.take_back().map_err(|source| failed(&self.path, source))?;
         }
         if self.lines >= self.lines_max {
             return Err(Error::SpentFull { limit: self.lines_max });
         }
         let used = Used { uses: uses + 1, until: seconds(spending.until) };
-        if let Err(source) = self.append(&format::line(spending.what, used)) {
-            // What was half written goes, or the next line would stand behind it.
-            self.is_broken = true;
-            let _ = self.take_back();
-            return Err(failed(&self.path, source));
-        }
-        self.good_bytes += LINE_BYTES as u64;
+        let written = self.file.append(&format::line(spending.what, used));
+        written.map_err(|source| Error::SpentFile { path: self.file.path().to_owned(), source })?;
         self.lines += 1;
         self.counts.keep(spending.what, used);
         Ok(Spend::Kept { uses: used.uses })
-    }
-
-    fn append(&mut self, line: &str) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.good_bytes))?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()
-    }
-
-    fn take_back(&mut self) -> std::io::Result<()> {
-        self.file.set_len(self.good_bytes)?;
-        self.file.sync_all()?;
-        sync_folder(&self.path)?;
-        self.is_broken = false;
-        Ok(())
     }
 
     fn plan_compaction(&mut self) {
@@ -163,46 +106,15 @@ impl SpentLog {
         }
         let mut counts = self.counts.clone();
         counts.forget(now);
-        match replaced(&self.path, &counts) {
-            Ok(file) => {
+        match self.file.replace(&format::snapshot(&counts)) {
+            Ok(()) => {
                 self.lines = counts.used.len();
-                self.good_bytes = (HEAD_BYTES + self.lines * LINE_BYTES) as u64;
-                self.file = file;
                 self.counts = counts;
                 self.plan_compaction();
-                // Until it is certain that the new file has the name, a crash could bring the old one back.
-                self.is_broken = sync_folder(&self.path).is_err();
             }
             Err(_) => self.compact_at = self.lines.saturating_mul(2).min(self.lines_max),
         }
     }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    name.into()
-}
-
-/// A whole new file under `path`, in place of the one that may be there. If this fails, that one is still there. The name
-/// is not synced yet: [`sync_folder`].
-fn replaced(path: &Path, counts: &Counts) -> std::io::Result<File> {
-    let new = beside(path, ".new");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
-    file.write_all(format::snapshot(counts).as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    Ok(file)
-}
-
-/// Makes sure that the file's name survives a crash as well as its content.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    if !cfg!(unix) {
-        // Elsewhere a folder is no file that could be synced.
-        return Ok(());
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Whether `content` is a file of spent uses, whole but for an unfinished end; and how many things it remembers.
@@ -215,7 +127,7 @@ pub fn verify(content: &[u8]) -> Result<usize, usize> {
 
 impl fmt::Debug for SpentLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} lines about {} things in {}", self.lines, self.counts.used.len(), self.path.display())
+        write!(f, "{} lines about {} things in {}", self.lines, self.counts.used.len(), self.file.path().display())
     }
 }
 

@@ -62,13 +62,42 @@ pub(super) struct Given {
     pub(super) until: MonoTime,
     /// The lock has been told to open ([`Premises::begin`]). Until then another's opening is not theirs.
     pub(super) is_told: bool,
+    /// Once it is told, the door is free for the rest of the interval: this was its first card.
+    frees: bool,
+    /// Once it is told, their visitors may follow: whom they follow.
+    leads: Option<Name>,
 }
 
-/// Who or what is awaited at a door.
+impl Given {
+    /// For nobody who is counted.
+    fn to_anybody(is_leaving: bool) -> Self {
+        Self {
+            id: GrantId(0),
+            persons: Vec::new(),
+            is_leaving,
+            until: MonoTime::ZERO,
+            is_told: false,
+            frees: false,
+            leads: None,
+        }
+    }
+}
+
+/// Whose first credential was good and not enough: another of theirs is awaited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    Second { person: Name, kinds: Kinds, to_spend: Vec<(Spending, u32)>, until: MonoTime },
-    Party { members: Vec<Member>, is_leaving: bool, until: MonoTime },
+pub(super) struct Second {
+    person: Name,
+    kinds: Kinds,
+    to_spend: Vec<(Spending, u32)>,
+    pub(super) until: MonoTime,
+}
+
+/// Who is good and may not go alone: another person is awaited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Party {
+    members: Vec<Member>,
+    is_leaving: bool,
+    pub(super) until: MonoTime,
 }
 
 /// One of those who wait for one another.
@@ -90,14 +119,6 @@ impl Member {
     }
 }
 
-impl Waiting {
-    pub(super) fn until(&self) -> MonoTime {
-        match self {
-            Self::Second { until, .. } | Self::Party { until, .. } => *until,
-        }
-    }
-}
-
 impl Premises {
     /// Whether a credential of `kind` may be tried at `source` at all. Ask before looking at it: a PIN is not even hashed
     /// while its reader is locked out.
@@ -113,10 +134,8 @@ impl Premises {
     /// Who has presented something at `door` that was good and not enough, and what: it counts together with what the
     /// same person presents next.
     pub fn first_factor(&self, door: &Name, now: Stamp) -> Option<(&Name, Kinds)> {
-        match self.doors.get(door)?.waiting.as_ref()? {
-            Waiting::Second { person, kinds, until, .. } if *until > now.mono => Some((person, *kinds)),
-            _ => None,
-        }
+        let second = self.doors.get(door)?.second.as_ref().filter(|second| second.until > now.mono)?;
+        Some((&second.person, second.kinds))
     }
 
     /// What becomes of a credential about which the rules have been asked. A grant holds the door for [`GRANT_MAX`]: once it
@@ -131,21 +150,25 @@ impl Premises {
             self.end_quietly(asked.door, AlarmKind::Duress);
             self.alarm(asked.door, AlarmKind::Duress, true, asked.person.cloned(), now, effects);
         }
-        // First cards and ended waits may change modes at once.
         self.pass_time(now, effects);
         result
     }
 
     /// Whether `grant` still stands, so that the lock of `door` may be told to open, now. A lockdown may have ended it while
-    /// it was being journalled, or it took too long: then the door stays shut.
+    /// it was being journalled, or it took too long: then the door stays shut. What follows from it beyond the one
+    /// opening (the door is free from its first card on, visitors may follow their escort) begins here, and not before.
     #[must_use]
-    pub fn begin(&mut self, door: &Name, grant: GrantId, now: Stamp) -> bool {
-        let given = self.doors.get_mut(door).map(|door| &mut door.given);
-        let mut standing = given.into_iter().flatten().filter(|given| given.id == grant && given.until > now.mono);
-        standing.next().is_some_and(|given| {
-            given.is_told = true;
-            true
-        })
+    pub fn begin(&mut self, door: &Name, grant: GrantId, now: Stamp, effects: &mut Vec<Effect>) -> bool {
+        let Some(entry) = self.doors.get_mut(door) else { return false };
+        let mut standing = entry.given.iter_mut().filter(|given| given.id == grant && given.until > now.mono);
+        let Some(given) = standing.next() else { return false };
+        given.is_told = true;
+        entry.is_first_card |= given.frees && !entry.is_locked_down;
+        if let Some(leader) = given.leads.take() {
+            entry.escort = Some((leader, now.mono));
+        }
+        self.pass_time(now, effects);
+        true
     }
 
     fn asked(&mut self, asked: &Asked<'_>, now: Stamp, effects: &mut Vec<Effect>) -> Result<Grant, Reason> {
@@ -169,59 +192,64 @@ impl Premises {
         if !self.is_interlock_free(asked.door) {
             return Err(Reason::Interlocked);
         }
-        let Some(entry) = self.doors.get_mut(asked.door) else { return Err(Reason::NoDoor) };
-        let waited = entry.waiting.take().filter(|waiting| waiting.until() > now.mono);
         let Some(person) = asked.person.filter(|_| !is_manual) else {
-            return Ok(self.give(asked.door, Vec::new(), is_leaving, false, now));
+            return Ok(self.give(asked.door, Given::to_anybody(is_leaving), now));
         };
-        let mut own = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
-        let mut party = Vec::new();
-        match waited.clone() {
-            Some(Waiting::Party { members, is_leaving: leaving, .. }) if leaving == is_leaving => party = members,
-            // Their first credential counts with this one, so its use is spent with it.
-            Some(Waiting::Second { person: first, to_spend, .. }) if first == *person => own.also_spends(to_spend),
-            _ => {}
+        if !self.still_counts(asked, now) {
+            return Err(Reason::NotEnough);
         }
+        let Some(entry) = self.doors.get(asked.door) else { return Err(Reason::NoDoor) };
+        let mut own = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
+        // Their first credential counts with this one, so its use is spent with it.
+        if let Some(second) = entry.second.as_ref().filter(|it| it.person == *person && it.until > now.mono) {
+            own.also_spends(second.to_spend.clone());
+        }
+        let party = entry.party.as_ref().filter(|it| it.is_leaving == is_leaving && it.until > now.mono);
+        let mut party = party.map(|it| it.members.clone()).unwrap_or_default();
         party.retain(|member| member.person != *person);
-        let soft = match self.check_passback(asked.door, person, is_leaving, now) {
-            Ok(soft) => soft,
-            Err(reason) => {
-                // Somebody else's refusal is no reason for those who wait to begin anew.
-                self.wait_on(asked.door, waited);
-                return Err(reason);
-            }
-        };
+        let is_noted = self.check_passback(asked.door, person, is_leaving, now)?;
         party.push(own);
         let persons: Vec<Name> = party.iter().map(|member| member.person.clone()).collect();
         if let Err(reason) = self.check_party(asked.door, &persons, is_leaving, now) {
             if reason.is_waiting() && party.len() < PARTY_MAX {
                 self.wait_for_party(asked.door, party, is_leaving, now);
-            } else {
-                self.wait_on(asked.door, waited);
             }
             return Err(reason);
         }
-        if soft {
+        if is_noted {
             self.end_quietly(asked.door, AlarmKind::PassedBack);
             self.alarm(asked.door, AlarmKind::PassedBack, true, Some(person.clone()), now, effects);
             self.end_quietly(asked.door, AlarmKind::PassedBack);
         }
-        self.note_first_card(asked.door, person, now);
+        self.end_waits(asked.door, person, is_leaving);
         let with = persons.iter().filter(|other| *other != person).cloned().collect();
         let earlier = party.into_iter().flat_map(|member| member.to_spend);
         // What was presented last, the caller spends as always.
         let to_spend = earlier.filter(|spending| Some(spending) != asked.to_spend.as_ref()).collect();
-        let grant = self.give(asked.door, persons, is_leaving, false, now);
-        Ok(Grant { with, to_spend, ..grant })
+        let plan = self.plan.door(asked.door);
+        let frees = plan.first_card.as_ref().is_some_and(|first| {
+            let belongs = |person| first.by.as_ref().is_none_or(|group| self.plan.is_member(group, person));
+            persons.iter().any(belongs) && self.plan.covers(&first.during, now.wall)
+        });
+        let led_by = plan.escort.as_ref().map(|escort| &escort.by);
+        let leads = led_by.and_then(|group| persons.iter().find(|person| self.plan.is_member(group, person))).cloned();
+        let given = Given { persons, frees, leads, ..Given::to_anybody(is_leaving) };
+        Ok(Grant { with, to_spend, ..self.give(asked.door, given, now) })
+    }
+
+    /// Whether what was presented before still waits here, to be counted with this and, if it is a pass, spent with it. The
+    /// rules were asked a little earlier: its time may have ended since.
+    fn still_counts(&self, asked: &Asked<'_>, now: Stamp) -> bool {
+        let earlier = asked.presented.without(asked.kind);
+        let waits = || self.first_factor(asked.door, now).filter(|(person, _)| Some(*person) == asked.person);
+        earlier.is_empty() || waits().is_some_and(|(_, kinds)| kinds.and(earlier) == kinds)
     }
 
     fn refused(&mut self, asked: &Asked<'_>, reason: Reason, now: Stamp, effects: &mut Vec<Effect>) -> Reason {
+        let still_counts = self.still_counts(asked, now);
         let Some(entry) = self.doors.get_mut(asked.door) else { return reason };
-        let first = match &entry.waiting {
-            Some(Waiting::Second { person, .. }) => Some(person.clone()),
-            _ => None,
-        };
         if asked.is_guess {
+            let first = entry.second.as_ref().map(|second| second.person.clone());
             let lockout = self.plan.layout.lockout;
             let mut failing = vec![Failing::Source(asked.source.clone())];
             failing.extend(first.or_else(|| asked.person.cloned()).map(Failing::Person));
@@ -234,18 +262,15 @@ impl Premises {
             }
             return reason;
         }
-        let plan = self.plan.door(asked.door);
         match asked.person {
-            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::NONE => {
-                let until = now.mono + plan.await_for;
+            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::NONE && still_counts => {
+                let until = now.mono + self.plan.door(asked.door).await_for;
                 let mut member = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
-                if let Some(Waiting::Second { person: first, to_spend: earlier, .. }) = entry.waiting.take()
-                    && first == *person
-                {
-                    member.also_spends(earlier);
+                if let Some(earlier) = entry.second.take().filter(|it| it.person == *person && it.until > now.mono) {
+                    member.also_spends(earlier.to_spend);
                 }
                 let Member { person, to_spend } = member;
-                entry.waiting = Some(Waiting::Second { person, kinds: asked.presented, to_spend, until });
+                entry.second = Some(Second { person, kinds: asked.presented, to_spend, until });
                 Reason::AwaitsSecond
             }
             _ => reason,
@@ -265,13 +290,16 @@ impl Premises {
         if is_leaving { (from, into) } else { (into, from) }
     }
 
-    /// Whether `person` passes back where that is only noted.
+    /// Whether the way that `person` goes does not follow from where they were seen last, and that is only noted. Whoever
+    /// wants out is never held.
     fn check_passback(&self, door: &Name, person: &Name, is_leaving: bool, now: Stamp) -> Result<bool, Reason> {
-        let (target, _) = Self::ways(self.plan.door(door), is_leaving);
-        let Some((area, plan)) = target.and_then(|area| Some((area, self.plan.area(area)?))) else { return Ok(false) };
-        if plan.passback == Passback::Off {
-            return Ok(false);
-        }
+        let (target, origin) = Self::ways(self.plan.door(door), is_leaving);
+        let minded = |area: &Name| self.plan.area(area).filter(|plan| plan.passback != Passback::Off);
+        let came_in = origin.and_then(|area| Some((area, minded(area)?))).filter(|_| is_leaving);
+        let was_elsewhere = came_in.is_some_and(|(area, plan)| {
+            self.presence.of(person, plan.forget_after, now.wall).is_some_and(|last| last != Some(area))
+        });
+        let Some((area, plan)) = target.and_then(|area| Some((area, minded(area)?))) else { return Ok(was_elsewhere) };
         let was_seen = self.presence.of(person, plan.forget_after, now.wall) == Some(Some(area));
         // On their way through another door into the same area: inside, as good as.
         let is_coming = self.doors.iter().any(|(name, other)| {
@@ -280,9 +308,8 @@ impl Premises {
             name != door && target == Some(area) && coming.flat_map(|given| &given.persons).any(|it| it == person)
         });
         match plan.passback {
-            Passback::Hard if was_seen || is_coming => Err(Reason::PassedBack),
-            Passback::Soft => Ok(was_seen || is_coming),
-            Passback::Hard | Passback::Off => Ok(false),
+            Passback::Hard if (was_seen || is_coming) && !is_leaving => Err(Reason::PassedBack),
+            _ => Ok(was_seen || is_coming || was_elsewhere),
         }
     }
 
@@ -345,49 +372,35 @@ impl Premises {
     fn wait_for_party(&mut self, door: &Name, members: Vec<Member>, is_leaving: bool, now: Stamp) {
         let until = now.mono + self.plan.door(door).await_for;
         if let Some(entry) = self.doors.get_mut(door) {
-            entry.waiting = Some(Waiting::Party { members, is_leaving, until });
+            // What waited for their second credential waits on with them.
+            entry.second.take_if(|second| members.iter().any(|member| member.person == second.person));
+            entry.party = Some(Party { members, is_leaving, until });
         }
     }
 
-    fn wait_on(&mut self, door: &Name, waiting: Option<Waiting>) {
+    /// What waited for this grant waits no more; what waits for others does.
+    fn end_waits(&mut self, door: &Name, person: &Name, is_leaving: bool) {
         if let Some(entry) = self.doors.get_mut(door) {
-            entry.waiting = waiting;
+            entry.second.take_if(|second| second.person == *person);
+            entry.party.take_if(|party| party.is_leaving == is_leaving);
         }
     }
 
-    fn note_first_card(&mut self, door: &Name, person: &Name, now: Stamp) {
-        let plan = self.plan.door(door);
-        let led_by = plan.escort.as_ref().map(|escort| &escort.by);
-        let leads = led_by.is_some_and(|group| self.plan.is_member(group, person));
-        let frees = plan.first_card.as_ref().is_some_and(|first| {
-            let belongs = first.by.as_ref().is_none_or(|group| self.plan.is_member(group, person));
-            belongs && self.plan.covers(&first.during, now.wall)
-        });
-        if let Some(entry) = self.doors.get_mut(door) {
-            entry.is_first_card |= frees && !entry.is_locked_down;
-            if leads {
-                entry.escort = Some((person.clone(), now.mono));
-            }
-        }
-    }
-
-    pub(super) fn give(
-        &mut self,
-        door: &Name,
-        persons: Vec<Name>,
-        is_leaving: bool,
-        is_told: bool,
-        now: Stamp,
-    ) -> Grant {
+    pub(super) fn give(&mut self, door: &Name, given: Given, now: Stamp) -> Grant {
         self.grants += 1;
         let id = GrantId(self.grants);
         if let Some(entry) = self.doors.get_mut(door) {
             if entry.given.len() >= PARTY_MAX {
                 entry.given.remove(0);
             }
-            entry.given.push(Given { id, persons, is_leaving, until: now.mono + GRANT_MAX, is_told });
+            entry.given.push(Given { id, until: now.mono + GRANT_MAX, ..given });
         }
         Grant { id, with: Vec::new(), to_spend: Vec::new() }
+    }
+
+    /// The lock is told already.
+    pub(super) fn give_exit(&mut self, door: &Name, now: Stamp) -> GrantId {
+        self.give(door, Given { is_told: true, ..Given::to_anybody(true) }, now).id
     }
 
     /// Those of `given` are on the other side now.

@@ -74,6 +74,31 @@ pub enum Kept {
     },
 }
 
+/// What a [`Kept`] is about: a later word on it replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Thing {
+    /// Where somebody is.
+    Person(Name),
+    /// Somebody's failures.
+    Failures(Failing),
+    /// A door's lockdown.
+    Lockdown(Name),
+    /// The emergency.
+    Emergency,
+}
+
+impl Kept {
+    /// What it is about.
+    pub fn thing(&self) -> Thing {
+        match self {
+            Self::At { person, .. } | Self::Forgot { person } => Thing::Person(person.clone()),
+            Self::Failed { failing, .. } => Thing::Failures(failing.clone()),
+            Self::Lockdown { door, .. } => Thing::Lockdown(door.clone()),
+            Self::Emergency { .. } => Thing::Emergency,
+        }
+    }
+}
+
 fn word(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
 }

@@ -93,7 +93,7 @@ impl Premises {
         }
         entry.exit_until = Some(now.mono + EXIT_GRACE);
         // Nobody is counted, but the interlock must know.
-        let grant = self.give(door, Vec::new(), true, true, now).id;
+        let grant = self.give_exit(door, now);
         effects.push(Effect::Unlock { door: door.clone(), grant });
     }
 }

@@ -17,7 +17,7 @@
 //! * Of an interlock's doors at most one is granted, unlocked or open; a door whose lock is not known counts as open.
 //! * A door is free only for a reason that holds at that moment ([`Mode`]); after a power cut it is locked until the
 //!   reason comes anew, except in a declared emergency.
-//! * Whoever wants out is not held by anti-passback: leaving a place one was never seen to enter is noted, not refused.
+//! * Whoever wants out is not held by anti-passback: leaving a place one was not seen to enter is noted, not refused.
 //! * A lockout grows and never shrinks by anything but time, also across a power cut.
 //!
 //! **Never:** a decision about rules, a relay, a file.
@@ -41,10 +41,10 @@ use godvision_core::{MonoTime, Name};
 use crate::error::Error;
 
 pub use ask::{Asked, Grant, GrantId, PARTY_MAX};
-pub use kept::{Failing, Kept, LINE_BYTES_MAX, Ledger, NotKept};
+pub use kept::{Failing, Kept, LINE_BYTES_MAX, Ledger, NotKept, Thing};
 pub use layout::{AreaPlan, DoorPlan, Escort, FirstCard, LockoutPlan, PARTS_MAX, Passback, Plan, TIME_MAX};
 
-use ask::{Given, Waiting};
+use ask::{Given, Party, Second};
 use leaf::Leaf;
 use lockout::Lockouts;
 use presence::Presence;
@@ -105,7 +105,8 @@ pub enum Freedom {
 /// What happens on the premises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Nothing came of a grant: it could not be journalled, its pass not be spent, or the lock did not move.
+    /// Nothing came of a grant: it could not be journalled, its pass not be spent, or the lock did not move. The lock's own
+    /// state ([`Event::Lock`]) is what an interlock goes by then.
     Withdrawn {
         /// The door.
         door: Name,
@@ -117,7 +118,8 @@ pub enum Event {
     Lock {
         /// The door.
         door: Name,
-        /// [`DoorState::Unlocking`] changes nothing.
+        /// Until it has said that it is locked, an interlock counts it as open: also while it is
+        /// [`DoorState::Unlocking`], when nobody waits any more but the relay may still open.
         state: DoorState,
     },
     /// What an input of a door says.
@@ -247,7 +249,8 @@ struct DoorNow {
     given: Vec<Given>,
     /// Who may be on their way through: the lock is open, the leaf not yet.
     passing: Vec<Given>,
-    waiting: Option<Waiting>,
+    second: Option<Second>,
+    party: Option<Party>,
     /// Who of an escort was let in last, and when.
     escort: Option<(Name, MonoTime)>,
     exit_until: Option<MonoTime>,
@@ -265,6 +268,15 @@ impl DoorNow {
         let (told, rest) = std::mem::take(&mut self.given).into_iter().partition(|given| given.is_told);
         self.given = rest;
         told
+    }
+
+    fn ends_waits(&mut self) {
+        self.second = None;
+        self.party = None;
+    }
+
+    fn waits_until(&self) -> impl Iterator<Item = MonoTime> {
+        self.second.iter().map(|it| it.until).chain(self.party.iter().map(|it| it.until))
     }
 
     /// Whether nothing is open or about to be: what an interlock waits for.
@@ -322,9 +334,7 @@ impl Premises {
     /// a second credential or person begins anew, since they were permitted under the old one.
     pub fn replan(&mut self, plan: Plan) {
         self.plan = plan;
-        for door in self.doors.values_mut() {
-            door.waiting = None;
-        }
+        self.doors.values_mut().for_each(DoorNow::ends_waits);
     }
 
     /// The plan in force.
@@ -354,7 +364,7 @@ impl Premises {
 
     /// Until when something more is awaited at `door`.
     pub fn awaits_until(&self, door: &Name) -> Option<MonoTime> {
-        self.doors.get(door).and_then(|door| door.waiting.as_ref()).map(Waiting::until)
+        self.doors.get(door)?.waits_until().max()
     }
 
     /// The alarms that stand at `door`.
@@ -423,8 +433,9 @@ impl Premises {
         let is_scheduled = plan.free_during.is_some() || entry.is_first_card;
         let scheduled = is_scheduled.then_some(now + SCHEDULE_STEP);
         let given = entry.given.iter().map(|given| given.until).min();
-        let waiting = entry.waiting.as_ref().map(Waiting::until);
-        let held = entry.leaf.held_at(plan.held_after).filter(|_| !entry.alarms.contains(&AlarmKind::Held));
+        let waiting = entry.waits_until().min();
+        let may_be_held = !matches!(entry.mode, Mode::Free(_)) && !entry.alarms.contains(&AlarmKind::Held);
+        let held = entry.leaf.held_at(plan.held_after).filter(|_| may_be_held);
         let due = [scheduled, given, waiting, held, entry.exit_until].into_iter().flatten().min();
         due.unwrap_or(now + GRANT_MAX)
     }
@@ -432,10 +443,9 @@ impl Premises {
     fn lock_said(&mut self, door: &Name, state: DoorState, now: Stamp, effects: &mut Vec<Effect>) {
         let Some(entry) = self.doors.get_mut(door) else { return };
         let lock = match state {
-            DoorState::Unlocking => return,
             DoorState::Locked | DoorState::LockedDown => Lock::Locked,
             DoorState::Unlocked | DoorState::Free => Lock::Unlocked,
-            DoorState::Unknown | DoorState::Fault => Lock::Unknown,
+            DoorState::Unlocking | DoorState::Unknown | DoorState::Fault => Lock::Unknown,
         };
         entry.lock = lock;
         match lock {
@@ -458,15 +468,20 @@ impl Premises {
         match self.doors.get_mut(&door) {
             Some(entry) if entry.is_locked_down != is_on => {
                 entry.is_locked_down = is_on;
-                entry.waiting = None;
+                entry.ends_waits();
                 entry.is_first_card = false;
                 if is_on {
                     entry.given.clear();
                 }
+                self.locked_down.apply(Kept::Lockdown { door: door.clone(), is_on: false });
             }
-            _ => return,
+            Some(_) => return,
+            // It does not run now. When it does, it is locked down.
+            None if self.locked_down.len() < DOORS_MAX || !is_on => {
+                self.locked_down.apply(Kept::Lockdown { door: door.clone(), is_on });
+            }
+            None => return,
         }
-        self.locked_down.apply(Kept::Lockdown { door: door.clone(), is_on: false });
         effects.push(Effect::Keep(Kept::Lockdown { door, is_on }));
     }
 
@@ -500,7 +515,9 @@ impl Premises {
             let plan_of = plan.door(name);
             door.given.retain(|given| given.until > now.mono);
             door.exit_until.take_if(|until| *until <= now.mono);
-            if door.waiting.take_if(|waiting| waiting.until() <= now.mono).is_some() {
+            let ended = door.second.take_if(|it| it.until <= now.mono).is_some();
+            let ended = door.party.take_if(|it| it.until <= now.mono).is_some() || ended;
+            if ended && door.waits_until().next().is_none() {
                 effects.push(Effect::AwaitOver { door: name.clone() });
             }
             if let Some(first) = &plan_of.first_card {
@@ -520,15 +537,14 @@ impl Premises {
                 effects.push(Effect::Mode { door: name.clone(), mode });
             }
             let is_free = matches!(mode, Mode::Free(_));
-            let is_due = door.leaf.held_at(plan_of.held_after).is_some_and(|at| at <= now.mono);
-            held.push((name.clone(), is_due && !is_free));
+            let is_held = !is_free && door.leaf.held_at(plan_of.held_after).is_some_and(|at| at <= now.mono);
+            if is_held != door.alarms.contains(&AlarmKind::Held) {
+                held.push((name.clone(), is_held));
+            }
         }
         for (door, is_held) in held {
-            let stood = self.alarms(&door).contains(&AlarmKind::Held);
-            if is_held != stood {
-                self.alarm(&door, AlarmKind::Held, is_held, None, now, effects);
-                effects.push(Effect::Held { door, is_held });
-            }
+            self.alarm(&door, AlarmKind::Held, is_held, None, now, effects);
+            effects.push(Effect::Held { door, is_held });
         }
         for door in self.lockouts.ended(now.mono) {
             self.alarm(&door, AlarmKind::Guessing, false, None, now, effects);

@@ -74,9 +74,17 @@ impl World {
     pub(crate) fn ask_with(&mut self, asked: &Asked<'_>) -> Result<Grant, Reason> {
         let result = self.ask_only(asked);
         if let Ok(grant) = &result {
-            assert!(self.premises.begin(asked.door, grant.id, self.now), "nothing came between");
+            assert!(self.begin(asked.door, grant), "nothing came between");
         }
         result
+    }
+
+    pub(crate) fn begin(&mut self, door: &Name, grant: &Grant) -> bool {
+        let mut effects = Vec::new();
+        let is_begun = self.premises.begin(door, grant.id, self.now, &mut effects);
+        self.keep(&effects);
+        self.effects.extend(effects);
+        is_begun
     }
 
     pub(crate) fn ask_only(&mut self, asked: &Asked<'_>) -> Result<Grant, Reason> {

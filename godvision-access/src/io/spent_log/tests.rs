@@ -1,6 +1,10 @@
 use godvision_core::WallTime;
 
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+
 use super::*;
+use crate::io::appended::beside;
 use crate::pass::{NameRef, PassId};
 use crate::spent::Spendable;
 
@@ -270,12 +274,13 @@ fn a_disk_that_does_not_take_it_refuses_until_it_does() {
     let folder = Folder::new("disk");
     let mut log = folder.open().unwrap();
     log.spend(one(), 9).unwrap();
-    let good = std::mem::replace(&mut log.file, OpenOptions::new().read(true).write(true).open("/dev/full").unwrap());
+    let good =
+        std::mem::replace(&mut log.file.file, OpenOptions::new().read(true).write(true).open("/dev/full").unwrap());
     for _ in 0..2 {
         assert!(matches!(log.spend(one(), 9), Err(Error::SpentFile { .. })));
         assert_eq!(log.uses(one()), 1);
     }
-    log.file = good;
+    log.file.file = good;
     assert_eq!(log.spend(one(), 9).unwrap(), Spend::Kept { uses: 2 });
     drop(log);
     assert_eq!(folder.open().unwrap().uses(one()), 2);
