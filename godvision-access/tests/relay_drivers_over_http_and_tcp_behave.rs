@@ -93,9 +93,8 @@ impl RelayBench for Bench {
         self.device.close_input(input, contact);
     }
 
-    fn reboot(&self) -> bool {
+    fn reboot(&self) {
         self.device.reboot();
-        true
     }
 
     fn can_refuse(&self) -> bool {
