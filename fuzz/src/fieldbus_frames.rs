@@ -71,9 +71,8 @@ fn modbus(mut input: Input<'_>) -> Reached {
 fn said_over_mqtt(mut input: Input<'_>) -> Reached {
     let [kind, expect, flags, channel] = input.array();
     let plain = PlainTopics {
-        get: (flags & 1 != 0).then(|| "gate/get".into()),
         field: (flags & 2 != 0).then(|| "state".into()),
-        ..PlainTopics::new("gate/set", "gate/state")
+        ..PlainTopics::new("gate/set", "gate/state", "gate/get")
     };
     let (dialect, topic) = match kind % 4 {
         0 => (Dialect::Tasmota { topic: "gate".into() }, "stat/gate/RESULT"),

@@ -24,10 +24,7 @@ fn dialect(device: Device) -> Dialect {
             name: "gate".into(),
             properties: vec!["state_l1".into(), "state_l2".into()],
         },
-        Device::Plain => Dialect::Plain(Box::new(PlainTopics {
-            get: Some("gate/{n}/get".into()),
-            ..PlainTopics::new("gate/{n}/set", "gate/{n}/state")
-        })),
+        Device::Plain => Dialect::Plain(Box::new(PlainTopics::new("gate/{n}/set", "gate/{n}/state", "gate/{n}/get"))),
     }
 }
 
@@ -83,20 +80,19 @@ async fn commands_are_never_kept_by_the_broker() {
     let bench = start(Device::Plain, None).await;
     bench.relay.pulse(0, Duration::from_secs(1)).await.unwrap();
     bench.relay.set(0, Contact::Off).await.unwrap();
-    let later =
-        driver(&bench.device, Dialect::Plain(Box::new(PlainTopics::new("gate/{n}/other", "gate/{n}/set"))), None);
-    let error = later.status(0).await.unwrap_err();
-    assert!(matches!(error, RelayError::Timeout { .. }), "nothing is kept on the command topic: {error:?}");
+    bench.relay.status(0).await.unwrap();
+    assert_eq!(bench.device.published().len(), 3);
+    assert_eq!(bench.device.kept(), ["gate/0/state", "gate/here"], "what the device keeps, and no command");
 }
 
 #[tokio::test]
-async fn a_device_that_cannot_be_asked_is_believed_while_it_is_there() {
+async fn a_device_that_says_it_is_away_is_not_commanded() {
     let bench = start(Device::Plain, None).await;
-    let topics =
-        PlainTopics { available: Some("gate/here".into()), ..PlainTopics::new("gate/{n}/set", "gate/{n}/state") };
+    let topics = PlainTopics {
+        available: Some("gate/here".into()),
+        ..PlainTopics::new("gate/{n}/set", "gate/{n}/state", "gate/{n}/get")
+    };
     let relay = driver(&bench.device, Dialect::Plain(Box::new(topics)), None);
-    let error = relay.status(0).await.unwrap_err();
-    assert!(matches!(error, RelayError::Timeout { .. }), "it has said nothing yet: {error:?}");
     relay.set(0, Contact::On).await.unwrap();
     assert_eq!(relay.status(0).await, Ok(Contact::On));
     bench.device.keep("gate/here", b"offline");
@@ -104,6 +100,21 @@ async fn a_device_that_cannot_be_asked_is_believed_while_it_is_there() {
         assert!(matches!(error, RelayError::Unreachable { .. }), "{error:?}");
     }
     assert_eq!(bench.board.contact(0), Contact::On, "nothing was sent to who is not there");
+}
+
+/// The state message of an «on» is lost: the broker still keeps the «off» of before.
+#[tokio::test]
+async fn what_the_broker_remembers_is_no_status() {
+    let bench = start(Device::Plain, None).await;
+    bench.relay.set(0, Contact::Off).await.unwrap();
+    bench.board.spoil(Spoil::Silence);
+    let error = bench.relay.pulse(0, Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, RelayError::Timeout { .. }), "{error:?}");
+    assert_eq!(bench.board.contact(0), Contact::On, "it has moved");
+    let error = bench.relay.status(0).await.unwrap_err();
+    assert!(matches!(error, RelayError::Timeout { .. }), "nobody has said where it is: {error:?}");
+    bench.board.spoil(Spoil::Nothing);
+    assert_eq!(bench.relay.status(0).await, Ok(Contact::On));
 }
 
 #[tokio::test]
@@ -168,12 +179,14 @@ fn addresses() {
     assert_eq!(capabilities("zigbee2mqtt://broker/gate?states=state_left,state_right").unwrap().channels, 2);
     let plain = "mqtt://door:hunter2@broker:1884/?command=a/%7Bn%7D&state=b/%7Bn%7D&get=c&field=relay&on=1&off=0";
     assert_eq!(capabilities(plain).unwrap().driver, "mqtt");
+    let never_asked = capabilities("mqtt://broker/?command=a&state=b").unwrap_err().to_string();
+    assert!(never_asked.contains("get= is the topic where the device is asked for its state"), "{never_asked}");
     for url in [
         "mqtt://broker/?command=a",
-        "mqtt://broker/?command=a&state=b%23",
-        "mqtt://broker/?command=a&state=b&on=X&off=X",
-        "mqtt://broker/?command=a&state=b&qos=2",
-        "mqtt://:hunter2@broker/?command=a&state=b",
+        "mqtt://broker/?command=a&state=b%23&get=c",
+        "mqtt://broker/?command=a&state=b&get=c&on=X&off=X",
+        "mqtt://broker/?command=a&state=b&get=c&qos=2",
+        "mqtt://:hunter2@broker/?command=a&state=b&get=c",
         "tasmota+mqtt://broker/",
         "zigbee2mqtt://broker/gate?states=,",
         "zigbee2mqtt:///gate",

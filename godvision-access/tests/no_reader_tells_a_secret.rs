@@ -68,7 +68,8 @@ fn feed(wire: &mut dyn Wire, inputs: &[u8], told: &mut String) -> usize {
     let mut presented = 0;
     for (number, bytes) in spoilt(inputs).into_iter().enumerate() {
         let now = MonoTime::from_millis(20_000 * (number as u64 + 1));
-        wire.connected(now);
+        // What a new link begins with is not trusted for a while.
+        wire.connected(now.saturating_sub(std::time::Duration::from_secs(1)));
         wire.receive(&bytes, now);
         wire.tick(now + std::time::Duration::from_millis(600));
         while let Some(event) = wire.poll_event() {

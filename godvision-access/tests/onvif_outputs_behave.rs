@@ -9,6 +9,7 @@ use std::time::Duration;
 use board_bench::{BoardBench, TIMEOUT, board};
 use godvision_access::relay::RelayRegistry;
 use godvision_access::relay::fake_onvif::{FakeOnvif, Proof};
+use godvision_access::relay::onvif::soap::IdleState;
 use godvision_access::relay::onvif::{Mode, Onvif, OnvifOptions};
 use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use godvision_core::{ManualClock, Secret, SystemClock};
@@ -46,11 +47,34 @@ godvision_core::relay_conformance!(onvif_bistable, start(None, Mode::Bistable));
 async fn the_delay_is_kept_before_the_output_moves() {
     let bench = start(Some(Proof::UsernameToken), Mode::Monostable).await;
     bench.relay.pulse(1, Duration::from_millis(1200)).await.unwrap();
-    assert_eq!(bench.device.messages(), ["GetSystemDateAndTime", "SetRelayOutputSettings", "SetRelayOutputState"]);
+    let settings_first = ["GetSystemDateAndTime", "GetRelayOutputs", "SetRelayOutputSettings", "SetRelayOutputState"];
+    assert_eq!(bench.device.messages(), settings_first);
     bench.clock.advance(Duration::from_millis(1999));
     assert_eq!(bench.board.contact(1), Contact::On, "rounded up to two seconds");
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.board.contact(1), Contact::Off);
+    bench.relay.pulse(1, Duration::from_millis(1200)).await.unwrap();
+    let written = bench.device.messages().iter().filter(|name| *name == "SetRelayOutputSettings").count();
+    assert_eq!(written, 1, "what is so already is not written again");
+}
+
+/// A magnet hangs on an output that is closed at rest.
+#[tokio::test]
+async fn the_state_at_rest_is_the_owners() {
+    let bench = start(None, Mode::Monostable).await;
+    bench.device.rest_closed(0, true);
+    bench.relay.pulse(0, Duration::from_secs(1)).await.unwrap();
+    assert!(bench.device.rests_closed(0), "a pulse leaves it as it was");
+    bench.relay.set(0, Contact::On).await.unwrap();
+    assert!(bench.device.rests_closed(0) && !bench.device.rests_closed(1));
+    let options = OnvifOptions {
+        idle: Some(IdleState::Open),
+        timeout: TIMEOUT,
+        ..OnvifOptions::new(bench.device.address().to_string(), "relay0")
+    };
+    let told = Onvif::new(options, Arc::new(bench.clock.clone()));
+    told.pulse(0, Duration::from_secs(1)).await.unwrap();
+    assert!(!bench.device.rests_closed(0), "idle= is somebody's wish");
 }
 
 #[tokio::test]

@@ -297,7 +297,10 @@ impl NumberBench {
         } else {
             connected(Bytes, LineWire::new(Digits::Hex)).await
         };
-        Self { port, reader, types, presented: 0 }
+        let bench = Self { port, reader, types, presented: 0 };
+        // Where a line ends another begins: what comes now is whole.
+        bench.send("\n");
+        bench
     }
 
     fn send(&self, text: &str) {

@@ -204,6 +204,7 @@ async fn a_lost_link_is_journalled_once_and_heals_with_its_lamps() {
 async fn what_a_page_presents_takes_the_same_way() {
     let house = House::new().await;
     let page = house.soft.handle("page").unwrap();
+    house.until(|_| page.shown() == Indication::Ready).await;
     page.present(Key::Pin("73914682".into())).unwrap();
     assert_eq!(house.decisions("page/door", 1).await, [(Verdict::Admit, Reason::Permitted)]);
     house.until(|_| page.shown() == Indication::Open).await;

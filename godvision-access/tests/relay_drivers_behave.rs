@@ -79,9 +79,8 @@ impl RelayBench for ShellyBench {
         self.device.close_input(input, contact);
     }
 
-    fn reboot(&self) -> bool {
+    fn reboot(&self) {
         self.device.reboot();
-        true
     }
 
     fn advance(&self, by: Duration) {
@@ -150,9 +149,8 @@ impl RelayBench for SimulatedBench {
         self.relay.close_input(input, contact);
     }
 
-    fn reboot(&self) -> bool {
+    fn reboot(&self) {
         self.relay.reboot();
-        true
     }
 
     fn advance(&self, by: Duration) {

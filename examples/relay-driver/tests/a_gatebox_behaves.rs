@@ -66,9 +66,8 @@ impl RelayBench for GateboxBench {
         self.device.close_input(input, contact);
     }
 
-    fn reboot(&self) -> bool {
+    fn reboot(&self) {
         self.device.reboot();
-        true
     }
 
     fn advance(&self, by: Duration) {

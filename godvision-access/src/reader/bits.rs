@@ -12,17 +12,23 @@
 //! **Never:** a GPIO driver, times of arrival (the source stamps each bit where it sees it).
 
 use std::io;
+use std::pin::Pin;
 
 use godvision_core::driver::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Sleep;
 
 use super::indication::Shown;
 use super::link::Stream;
 use super::stream::Connect;
+use super::wiegand::GAP;
 use super::wire::Lines;
 
 /// Bytes that may wait between a source and its reader: a few messages of the longest kind.
 const PIPE_BYTES: usize = 4096;
+
+/// Said after a pause: so much after its last bit the message has ended.
+const END_US: u32 = GAP.as_micros() as u32 + 1;
 
 /// One bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +74,30 @@ where
 async fn carry(mut source: impl BitSource, mut pipe: DuplexStream) -> io::Result<()> {
     let mut lines = Lines::<32>::default();
     let mut chunk = [0; 64];
+    // What was last seen, and the pause behind it.
+    let mut message: Option<(u32, Pin<Box<Sleep>>)> = None;
     loop {
+        let pause = async {
+            match &mut message {
+                Some((last_us, pause)) => {
+                    pause.await;
+                    *last_us
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            // A bit that is there goes before a pause that is over.
+            biased;
             bit = source.next() => {
                 let bit = bit?;
+                message = Some((bit.at_us, Box::pin(tokio::time::sleep(2 * GAP))));
                 let line = format!("bits 0 {} {}\n", bit.at_us, u8::from(bit.is_one));
                 pipe.write_all(line.as_bytes()).await?;
+            }
+            last_us = pause => {
+                message = None;
+                pipe.write_all(format!("bits 0 {}\n", last_us.wrapping_add(END_US)).as_bytes()).await?;
             }
             count = pipe.read(&mut chunk) => {
                 let count = count?;
@@ -108,7 +132,7 @@ mod tests {
     use godvision_core::signal::door::{Indication, Key};
     use tokio::sync::mpsc;
 
-    use super::super::bridge::{BridgeOptions, BridgeWire};
+    use super::super::bridge::{BITS_WAIT, BridgeOptions, BridgeWire};
     use super::super::indication::Profile;
     use super::super::stream::StreamReader;
     use super::super::wiegand;
@@ -139,12 +163,21 @@ mod tests {
         let options = BridgeOptions { channels: 1, profile: Profile::GREEN_LINE, ..BridgeOptions::default() };
         let wire = BridgeWire::new("wiegand", options);
         let mut reader = StreamReader::over(wire, "gpio".into(), connector(make), SystemClock::shared());
+        let patience = Duration::from_secs(5);
+        let silence = tokio::time::timeout(2 * BITS_WAIT, reader.next()).await;
+        assert!(silence.is_err(), "what comes with a new link is not trusted at once: {silence:?}");
         for (place, is_one) in (0_u32..).zip(wiegand::encode(0x7B_B26E, 26).unwrap().iter()) {
             pulses.send(Bit { is_one, at_us: u32::MAX.wrapping_add(2000 * place) }).unwrap();
         }
-        let patience = Duration::from_secs(5);
         let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
         assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("7BB26E".into()) }.into()));
+        for (at_us, key) in [(900_000, 9), (1_200_000, 11)] {
+            for place in 0..4 {
+                pulses.send(Bit { is_one: key >> (3 - place) & 1 == 1, at_us: at_us + 2000 * place }).unwrap();
+            }
+        }
+        let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
+        assert_eq!(read, Ok(Presented { channel: 0, key: Key::Pin("9".into()) }.into()), "a key has an end, too");
         reader.indicate(0, Indication::Open).await.unwrap();
         while shown.lock().unwrap().last() != Some(&Shown::GREEN) {
             tokio::task::yield_now().await;

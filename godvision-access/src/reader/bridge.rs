@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `key C K` | the key `K` was pressed: `0`-`9`, `*`, `#` |
 //! | `bits C T B` | Wiegand bits `B` (`0` and `1`) without a pause between them, the first one at `T` |
-//! | `bits C T` | it is `T` and no bit came: ends the message that is begun, if it was before the pause |
+//! | `bits C T` | it is `T` and no bit came: ends the message that is begun, if it was before the pause; sent once after each |
 //! | `ajar C 0`, `ajar C 1` | the contact in the frame says shut, open |
 //! | `exit C` | the button to get out was pressed |
 //! | `lid C 0`, `lid C 1` | the lid is shut, open |
@@ -20,7 +20,9 @@
 //! | `alive?` | asked after [`ALIVE_AFTER`] without a line; a device silent for [`SILENCE_MAX`] is lost |
 //!
 //! `T` is in microseconds on the device's own clock, at most 32 bits, and wraps around: the network between may delay lines
-//! without joining or splitting messages. Blinks and beeps are timed by the host, as in the dissertation's `LikLock`.
+//! without joining or splitting messages. A message ends by these times alone; if the device does not say its end, this
+//! computer takes it for ended after [`BITS_WAIT`], but only a card whose parities fit: four bits of a card that a network has
+//! cut are no key, and a shorter card is no card. What still comes of it is skipped. Blinks and beeps are timed by the host, as in the dissertation's `LikLock`.
 //!
 //! The wire is not encrypted and proves nothing: keep it on a cable or a network of its own, or take OSDP.
 //!
@@ -45,7 +47,8 @@ pub const CHANNELS_MAX: u8 = 64;
 pub const ALIVE_AFTER: Duration = Duration::from_secs(5);
 /// After so long without a line it is lost.
 pub const SILENCE_MAX: Duration = Duration::from_secs(12);
-/// Bits after which no line comes for so long are a message: [`wiegand::GAP`] and what a network may delay a line.
+/// Bits after which no line comes for so long are a card, if their parities fit: [`wiegand::GAP`] and what a network may delay
+/// a line. Bits so soon after a new link may be the rest of a message.
 pub const BITS_WAIT: Duration = Duration::from_millis(80);
 
 /// What is fixed about a bridge.
@@ -71,11 +74,29 @@ struct Channel {
     bits: Collector,
     /// When a line with bits came last.
     bits_at: MonoTime,
+    /// A message of which more may come.
+    rest: Option<Rest>,
     player: Player,
     /// What the device was told.
     shown: Option<Shown>,
     /// When that changes by itself.
     change_at: Option<MonoTime>,
+}
+
+/// What may still come of a message that counts as ended, or whose beginning was not read.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// The device's time of its last bit, if that is known: what comes within [`wiegand::GAP`] belongs to it.
+    last_us: Option<u32>,
+    /// Nothing that comes later can belong to it.
+    until: MonoTime,
+}
+
+impl Rest {
+    fn goes_on(self, at_us: u32, now: MonoTime) -> bool {
+        let pause = |last_us| Duration::from_micros(at_us.wrapping_sub(last_us).into());
+        now < self.until && self.last_us.is_none_or(|last_us| pause(last_us) <= wiegand::GAP)
+    }
 }
 
 /// The bridge's protocol.
@@ -98,6 +119,7 @@ impl BridgeWire {
             keypad: Keypad::default(),
             bits: Collector::default(),
             bits_at: MonoTime::ZERO,
+            rest: None,
             player: Player::new(options.profile, Indication::Ready, MonoTime::ZERO),
             shown: None,
             change_at: None,
@@ -173,6 +195,14 @@ fn take_line(
             if bits.bytes().any(|bit| bit != b'0' && bit != b'1') {
                 return Err("bits that are neither 0 nor 1");
             }
+            if channel.rest.is_some_and(|rest| rest.goes_on(at_us, now)) {
+                if bits.is_empty() {
+                    return Ok(());
+                }
+                channel.rest = Some(Rest { last_us: Some(at_us), until: now + SILENCE_MAX });
+                return Err("the rest of a Wiegand message that was cut");
+            }
+            channel.rest = None;
             channel.bits_at = now;
             let mut ended = channel.bits.ended_before(at_us);
             for bit in bits.bytes() {
@@ -244,6 +274,7 @@ impl Wire for BridgeWire {
         for channel in &mut self.channels {
             channel.keypad.clear();
             channel.bits = Collector::default();
+            channel.rest = Some(Rest { last_us: None, until: now + BITS_WAIT });
             channel.shown = None;
         }
         self.show(now);
@@ -270,11 +301,15 @@ impl Wire for BridgeWire {
     fn tick(&mut self, now: MonoTime) {
         let Self { channels, events, options, .. } = self;
         for (number, channel) in (0..).zip(channels.iter_mut()) {
-            if channel.bits.is_begun()
-                && now.since(channel.bits_at) >= BITS_WAIT
-                && let Some(burst) = channel.bits.end()
-            {
-                read(events, &mut channel.keypad, number, burst, options.formats, now);
+            if channel.bits.is_begun() && now.since(channel.bits_at) >= BITS_WAIT {
+                channel.rest = Some(Rest { last_us: Some(channel.bits.last_us()), until: now + SILENCE_MAX });
+                match channel.bits.end() {
+                    Some(Ok(burst)) if !burst.has_parities() => {
+                        events.nonsense("a Wiegand message whose end the device did not tell");
+                    }
+                    Some(burst) => read(events, &mut channel.keypad, number, burst, options.formats, now),
+                    None => {}
+                }
             }
             channel.keypad.tick(now);
         }
@@ -331,6 +366,8 @@ mod tests {
         let mut wire = BridgeWire::new("keypad", BridgeOptions::default());
         wire.connected(at(0));
         sent(&mut wire);
+        // The link is not as new as its time says.
+        wire.channels.iter_mut().for_each(|channel| channel.rest = None);
         wire
     }
 
@@ -392,10 +429,49 @@ mod tests {
     fn a_wiegand_keypad_types_a_pin() {
         let mut wire = bridge();
         for (place, key) in [2, 5, 8, 0, 11].into_iter().enumerate() {
-            wire.receive(format!("bits 2 {} {key:04b}\n", 300_000 * place).as_bytes(), at(300 * place as u64));
-            wire.tick(at(300 * place as u64) + BITS_WAIT);
+            let (at_us, now) = (300_000 * place, at(300 * place as u64));
+            wire.receive(format!("bits 2 {at_us} {key:04b}\n").as_bytes(), now);
+            wire.receive(format!("bits 2 {}\n", at_us + 26_000).as_bytes(), now);
+            wire.tick(now + BITS_WAIT);
         }
         assert_eq!(events(&mut wire), [presented(2, Key::Pin("2580".into()))]);
+    }
+
+    const CUT: WireEvent = WireEvent::Nonsense("the rest of a Wiegand message that was cut");
+    const NO_END: WireEvent = WireEvent::Nonsense("a Wiegand message whose end the device did not tell");
+
+    #[test]
+    fn a_message_that_the_network_cuts_is_no_key_and_no_shorter_card() {
+        let options = BridgeOptions { formats: Formats::Raw, ..BridgeOptions::default() };
+        let mut wire = BridgeWire::new("wiegand", options);
+        wire.connected(at(0));
+        sent(&mut wire);
+        // Four bits, which would be `#`, and a hundred milliseconds until the line goes on.
+        let card = "10111111111111111111111111111";
+        let (head, tail) = card.split_at(4);
+        let mut now = at(1000);
+        for (place, bit) in (0..).zip(head.chars()) {
+            wire.receive(format!("bits 0 {} {bit}\n", 2000 * place).as_bytes(), now);
+        }
+        now = now + Duration::from_millis(100);
+        wire.tick(now);
+        for (place, bit) in (4..).zip(tail.chars()) {
+            wire.receive(format!("bits 0 {} {bit}\n", 2000 * place).as_bytes(), now);
+        }
+        wire.receive(b"bits 0 90000\n", now);
+        assert_eq!(events(&mut wire), [NO_END, CUT]);
+        wire.receive(format!("bits 0 1000000 {card}\nbits 0 1030000\n").as_bytes(), at(2000));
+        assert_eq!(events(&mut wire), [presented(0, Key::Card("17FFFFFF".into()))], "the next one is whole");
+        // A new link in the middle of a message.
+        wire.connected(at(3000));
+        wire.receive(b"bits 0 5000000 1011\n", at(3001));
+        wire.receive(format!("bits 0 6000000 {card}\nbits 0 6030000\n").as_bytes(), at(3002));
+        assert_eq!(events(&mut wire), [CUT, presented(0, Key::Card("17FFFFFF".into()))]);
+        // What the device's clock says after a long time is not taken for the rest of something.
+        wire.receive(b"bits 0 7000000 1011\n", at(4000));
+        wire.tick(at(4000) + BITS_WAIT);
+        wire.receive(format!("bits 0 7000000 {card}\nbits 0 7030000\n").as_bytes(), at(4100) + SILENCE_MAX);
+        assert_eq!(events(&mut wire), [NO_END, presented(0, Key::Card("17FFFFFF".into()))]);
     }
 
     #[test]

@@ -8,12 +8,15 @@
 //! as the dissertation's reader ignores its undefined channels. Whoever presents something sees at once that it is being
 //! decided ([`Indication::Busy`]): the device shows it before it hands the credential over.
 //!
+//! What a contact or a lid says is told once by most devices, so it is state and not a message: it never waits behind
+//! credentials, what the next one makes old may be forgotten and the last one never is, and whoever attaches later is told it.
+//!
 //! A link that is lost is made anew after 0.5 s, 1 s, ... up to [`BACK_OFF_MAX`]; when it is back, every channel shows what
 //! it should.
 //!
 //! **Never:** a decision, the journal (whoever is attached writes it), a queue without a limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -27,8 +30,10 @@ use tokio::task::JoinHandle;
 use super::ReaderRegistry;
 use crate::error::Error;
 
-/// Events that may wait for one component.
+/// Credentials that may wait for one component.
 pub const WAITING_MAX: usize = 16;
+/// Changes of inputs that may wait for one component; of more, those that a later one of their kind makes old are forgotten.
+pub const INPUTS_MAX: usize = 16;
 /// The first wait after a lost link; each further one is twice as long.
 pub const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after a lost link.
@@ -50,7 +55,7 @@ pub enum DeviceEvent {
     Input {
         /// What it says.
         sense: DoorSense,
-        /// When it was read.
+        /// When it was read; if that was before somebody attached, when they did.
         at: Stamp,
     },
     /// The device's status is another one.
@@ -83,9 +88,66 @@ pub struct DeviceStatus {
     pub detail: String,
 }
 
+/// Changes of inputs on their way to one component.
+#[derive(Default)]
+struct Inputs {
+    waiting: Mutex<VecDeque<(DoorSense, Stamp)>>,
+    changed: Notify,
+}
+
+impl Inputs {
+    fn locked(&self) -> MutexGuard<'_, VecDeque<(DoorSense, Stamp)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether there was room for all.
+    fn push(&self, sense: DoorSense, at: Stamp) -> bool {
+        let mut waiting = self.locked();
+        waiting.push_back((sense, at));
+        let has_room = waiting.len() <= INPUTS_MAX;
+        if !has_room {
+            // There are fewer kinds than places, so one at least is old.
+            let kind = |place: usize| waiting.get(place).map(|(sense, _)| std::mem::discriminant(sense));
+            let is_old = |place: &usize| (*place + 1..waiting.len()).any(|later| kind(later) == kind(*place));
+            if let Some(old) = (0..waiting.len()).find(is_old) {
+                waiting.remove(old);
+            }
+        }
+        drop(waiting);
+        self.changed.notify_one();
+        has_room
+    }
+
+    fn pop(&self) -> Option<DeviceEvent> {
+        self.locked().pop_front().map(|(sense, at)| DeviceEvent::Input { sense, at })
+    }
+}
+
+/// What a channel's contact and lid said last.
+#[derive(Clone, Copy, Default)]
+struct Sensed {
+    ajar: Option<bool>,
+    tampered: Option<bool>,
+}
+
+impl Sensed {
+    fn take(&mut self, sense: DoorSense) {
+        match sense {
+            DoorSense::Ajar(is_open) => self.ajar = Some(is_open),
+            DoorSense::Tampered(is_open) => self.tampered = Some(is_open),
+            DoorSense::ExitRequested => {}
+        }
+    }
+
+    fn senses(self) -> impl Iterator<Item = DoorSense> {
+        self.ajar.map(DoorSense::Ajar).into_iter().chain(self.tampered.map(DoorSense::Tampered))
+    }
+}
+
 struct Place {
     owner: Name,
     events: mpsc::Sender<DeviceEvent>,
+    inputs: Arc<Inputs>,
     wanted: Indication,
     /// The device has not been told.
     is_new: bool,
@@ -94,12 +156,18 @@ struct Place {
 #[derive(Default)]
 struct Places {
     taken: Mutex<BTreeMap<u8, Place>>,
+    /// By channel, whether or not anybody is attached; forgotten with the link.
+    sensed: Mutex<BTreeMap<u8, Sensed>>,
     changed: Notify,
 }
 
 impl Places {
     fn locked(&self) -> MutexGuard<'_, BTreeMap<u8, Place>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sensed(&self) -> MutexGuard<'_, BTreeMap<u8, Sensed>> {
+        self.sensed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn want(&self, channel: u8, indication: Indication) {
@@ -156,6 +224,7 @@ pub struct Attached {
     channel: u8,
     owner: Name,
     events: mpsc::Receiver<DeviceEvent>,
+    inputs: Arc<Inputs>,
     status: watch::Receiver<DeviceStatus>,
 }
 
@@ -165,13 +234,19 @@ impl Attached {
     /// # Errors
     /// [`Gone`].
     pub async fn next(&mut self) -> Result<DeviceEvent, Gone> {
-        tokio::select! {
-            biased;
-            event = self.events.recv() => event.ok_or(Gone::Replaced),
-            changed = self.status.changed() => match changed {
-                Ok(()) => Ok(DeviceEvent::Status(self.status.borrow_and_update().clone())),
-                Err(_) => Err(Gone::Failed),
-            },
+        loop {
+            if let Some(input) = self.inputs.pop() {
+                return Ok(input);
+            }
+            tokio::select! {
+                biased;
+                () = self.inputs.changed.notified() => {}
+                event = self.events.recv() => return event.ok_or(Gone::Replaced),
+                changed = self.status.changed() => return match changed {
+                    Ok(()) => Ok(DeviceEvent::Status(self.status.borrow_and_update().clone())),
+                    Err(_) => Err(Gone::Failed),
+                },
+            }
         }
     }
 
@@ -238,18 +313,28 @@ impl Devices {
             return Err(Error::BadReaderUrl { detail: "the device has no such channel; they count from 0" });
         }
         let (sender, events) = mpsc::channel(WAITING_MAX);
-        let place = Place { owner: owner.clone(), events: sender, wanted: Indication::Ready, is_new: true };
+        let inputs = Arc::new(Inputs::default());
+        let place = Place {
+            owner: owner.clone(),
+            events: sender,
+            inputs: Arc::clone(&inputs),
+            wanted: Indication::Ready,
+            is_new: true,
+        };
         {
             let mut taken = device.places.locked();
             if taken.get(&channel).is_some_and(|other| other.owner != *owner && !other.events.is_closed()) {
                 return Err(Error::BadReaderUrl { detail: "another component has this channel of the device" });
             }
             taken.insert(channel, place);
+            for sense in device.places.sensed().get(&channel).copied().unwrap_or_default().senses() {
+                inputs.push(sense, clock.now());
+            }
         }
         device.places.changed.notify_one();
         let mut status = device.status.clone();
         status.mark_changed();
-        Ok(Attached { device, channel, owner: owner.clone(), events, status })
+        Ok(Attached { device, channel, owner: owner.clone(), events, inputs, status })
     }
 
     fn device(&self, url: &Secret, clock: &Arc<dyn Clock>) -> Result<Arc<Device>, Error> {
@@ -306,6 +391,7 @@ impl Running {
                 status.is_up = Some(false);
                 status.detail = error.to_string();
             });
+            self.places.sensed().clear();
             tokio::time::sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
             self.places.show_all_anew();
@@ -357,22 +443,29 @@ impl Running {
 
     fn read(&self, event: ReaderEvent) {
         let at = self.clock.now();
-        let (channel, event) = match event {
-            ReaderEvent::Presented(Presented { channel, key }) => (channel, DeviceEvent::Presented { key, at }),
-            ReaderEvent::Input { channel, sense } => (channel, DeviceEvent::Input { sense, at }),
-        };
-        let is_presented = matches!(event, DeviceEvent::Presented { .. });
+        let (ReaderEvent::Presented(Presented { channel, .. }) | ReaderEvent::Input { channel, .. }) = event;
         let mut taken = self.places.locked();
+        if let ReaderEvent::Input { sense, .. } = event
+            && channel < self.reader.capabilities().channels
+        {
+            self.places.sensed().entry(channel).or_default().take(sense);
+        }
         let Some(place) = taken.get_mut(&channel) else {
             drop(taken);
             return self.status.send_modify(|status| status.undefined += 1);
         };
-        let is_taken = place.events.try_send(event).is_ok();
-        if is_presented && is_taken {
-            // Before anybody has decided: the person sees that it was read.
-            place.wanted = Indication::Busy;
-            place.is_new = true;
-        }
+        let is_taken = match event {
+            ReaderEvent::Input { sense, .. } => place.inputs.push(sense, at),
+            ReaderEvent::Presented(Presented { key, .. }) => {
+                let is_taken = place.events.try_send(DeviceEvent::Presented { key, at }).is_ok();
+                if is_taken {
+                    // Before anybody has decided: the person sees that it was read.
+                    place.wanted = Indication::Busy;
+                    place.is_new = true;
+                }
+                is_taken
+            }
+        };
         drop(taken);
         if !is_taken {
             self.status.send_modify(|status| status.dropped += 1);

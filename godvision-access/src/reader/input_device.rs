@@ -1,7 +1,8 @@
 //! A Linux input device as a stream of bytes, grabbed.
 //!
 //! `EVIOCGRAB` is why the crate `evdev` is here: without it a card number is typed into the console, too, and asking the
-//! kernel for it takes an `ioctl` that safe code has not.
+//! kernel for it takes an `ioctl` that safe code has not. Its raw stream is taken: the other one makes up events for those
+//! that the kernel had to drop, and who waits for a number must know that it is not whole.
 //!
 //! **Not tried on a device:** the fake of this driver gives the same records from memory.
 
@@ -9,19 +10,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use evdev::raw_stream::{EventStream, RawDevice};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::lines::record;
 use super::link::Stream;
 
-struct InputDevice(evdev::EventStream);
+struct InputDevice(EventStream);
 
 /// Opens and grabs the device at `path`.
 ///
 /// # Errors
 /// What the system says: no such file, no right to it, grabbed by somebody else.
 pub(super) fn open(path: &str) -> io::Result<Box<dyn Stream>> {
-    let mut device = evdev::Device::open(path)?;
+    let mut device = RawDevice::open(path)?;
     device.grab()?;
     Ok(Box::new(InputDevice(device.into_event_stream()?)))
 }

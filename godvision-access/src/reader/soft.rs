@@ -6,7 +6,7 @@
 //!
 //! let readers = SoftReaders::default();
 //! let hall = readers.handle("hall")?; // the device soft://hall of a site
-//! hall.present(Key::Pin("2580".into()))?;
+//! assert!(hall.present(Key::Pin("2580".into())).is_err()); // which nobody drives here
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! The application has authenticated or at least limited whoever presents: a page can ask a thousand times a second.
@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use godvision_core::driver::BoxFuture;
@@ -33,6 +34,7 @@ struct Soft {
     sender: mpsc::Sender<Key>,
     /// Whoever drives the reader now.
     receiver: Arc<AsyncMutex<mpsc::Receiver<Key>>>,
+    drivers: Arc<AtomicUsize>,
     shown: watch::Sender<Indication>,
 }
 
@@ -44,6 +46,7 @@ pub struct SoftReaders(Arc<Mutex<BTreeMap<String, Soft>>>);
 #[derive(Clone)]
 pub struct SoftHandle {
     sender: mpsc::Sender<Key>,
+    drivers: Arc<AtomicUsize>,
     shown: watch::Receiver<Indication>,
 }
 
@@ -56,7 +59,7 @@ impl SoftReaders {
         Ok(of(readers.entry(name.to_owned()).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
             let receiver = Arc::new(AsyncMutex::new(receiver));
-            Soft { sender, receiver, shown: watch::Sender::new(Indication::Busy) }
+            Soft { sender, receiver, drivers: Arc::default(), shown: watch::Sender::new(Indication::Busy) }
         })))
     }
 
@@ -65,23 +68,25 @@ impl SoftReaders {
     /// # Errors
     /// [`Error::BadReaderUrl`] if there are [`READERS_MAX`] already.
     pub fn handle(&self, name: &str) -> Result<SoftHandle, Error> {
-        self.soft(name, |soft| SoftHandle { sender: soft.sender.clone(), shown: soft.shown.subscribe() })
+        self.soft(name, |soft| SoftHandle {
+            sender: soft.sender.clone(),
+            drivers: Arc::clone(&soft.drivers),
+            shown: soft.shown.subscribe(),
+        })
     }
 
-    /// The driver's side of the reader `name`. What was presented before nobody waits for any more: it is forgotten.
+    /// The driver's side of the reader `name`. It is driven from the first [`Reader::indicate`] or [`Reader::next`] on until it
+    /// is dropped.
     ///
     /// # Errors
     /// As [`SoftReaders::handle`].
     pub fn reader(&self, name: &str) -> Result<SoftReader, Error> {
-        self.soft(name, |soft| {
-            if let Ok(mut stale) = soft.receiver.try_lock() {
-                while stale.try_recv().is_ok() {}
-            }
-            SoftReader {
-                receiver: Arc::clone(&soft.receiver),
-                shown: soft.shown.clone(),
-                capabilities: Capabilities { driver: "soft", channels: 1, indicates: true },
-            }
+        self.soft(name, |soft| SoftReader {
+            receiver: Arc::clone(&soft.receiver),
+            drivers: Arc::clone(&soft.drivers),
+            is_driven: false,
+            shown: soft.shown.clone(),
+            capabilities: Capabilities { driver: "soft", channels: 1, indicates: true },
         })
     }
 }
@@ -98,6 +103,9 @@ impl SoftHandle {
     /// # Errors
     /// [`Error::ReaderBusy`] if [`WAITING_MAX`] wait already, or nobody drives the reader.
     pub fn present(&self, key: Key) -> Result<(), Error> {
+        if self.drivers.load(Ordering::Acquire) == 0 {
+            return Err(Error::ReaderBusy);
+        }
         self.sender.try_send(key).map_err(|_| Error::ReaderBusy)
     }
 
@@ -124,8 +132,33 @@ impl fmt::Debug for SoftHandle {
 /// A reader that reads what an application presents. If it is driven twice, the second waits for the first.
 pub struct SoftReader {
     receiver: Arc<AsyncMutex<mpsc::Receiver<Key>>>,
+    drivers: Arc<AtomicUsize>,
+    is_driven: bool,
     shown: watch::Sender<Indication>,
     capabilities: Capabilities,
+}
+
+impl SoftReader {
+    fn drive(&mut self) {
+        if std::mem::replace(&mut self.is_driven, true) {
+            return;
+        }
+        if self.drivers.load(Ordering::Acquire) == 0
+            && let Ok(mut stale) = self.receiver.try_lock()
+        {
+            // Presented to a driver that is gone: nobody waits for it any more.
+            while stale.try_recv().is_ok() {}
+        }
+        self.drivers.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for SoftReader {
+    fn drop(&mut self) {
+        if self.is_driven && self.drivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shown.send_replace(Indication::Busy);
+        }
+    }
 }
 
 impl Reader for SoftReader {
@@ -134,6 +167,7 @@ impl Reader for SoftReader {
     }
 
     fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent, ReaderError>> {
+        self.drive();
         Box::pin(async move {
             let key = self.receiver.lock().await.recv().await;
             let gone = || ReaderError::Unreachable { address: "soft".into(), detail: "the application is gone".into() };
@@ -142,6 +176,7 @@ impl Reader for SoftReader {
     }
 
     fn indicate(&mut self, channel: u8, indication: Indication) -> BoxFuture<'_, Result<(), ReaderError>> {
+        self.drive();
         let result = match channel {
             0 => {
                 self.shown.send_replace(indication);
@@ -161,14 +196,42 @@ mod tests {
     async fn what_an_application_presents_is_read_and_it_sees_what_is_shown() {
         let readers = SoftReaders::default();
         let mut handle = readers.handle("hall").unwrap();
-        handle.present(Key::Pin("1111".into())).unwrap();
         let mut reader = readers.reader("hall").unwrap();
+        assert_eq!(handle.shown(), Indication::Busy, "nobody says that it is ready");
+        reader.indicate(0, Indication::Ready).await.unwrap();
+        assert_eq!(handle.changed().await, Indication::Ready);
         handle.present(Key::Pin("2580".into())).unwrap();
         assert_eq!(reader.next().await, Ok(Presented { channel: 0, key: Key::Pin("2580".into()) }.into()));
-        assert_eq!(handle.shown(), Indication::Busy, "nobody says that it is ready");
         reader.indicate(0, Indication::Open).await.unwrap();
         assert_eq!(handle.changed().await, Indication::Open);
         assert!(reader.indicate(1, Indication::Open).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_drives_it_is_told_and_nothing_waits_for_whoever_does_later() {
+        let readers = SoftReaders::default();
+        let handle = readers.handle("hall").unwrap();
+        let present = |pin: &str| handle.present(Key::Pin(pin.into()));
+        let is_busy = |told| matches!(told, Err(Error::ReaderBusy));
+        assert!(is_busy(present("1111")), "there is no reader");
+        let mut reader = readers.reader("hall").unwrap();
+        assert!(is_busy(present("1111")), "nobody drives it yet");
+        reader.indicate(0, Indication::Ready).await.unwrap();
+        present("2222").unwrap();
+        drop(readers.reader("hall").unwrap());
+        assert_eq!(
+            reader.next().await,
+            Ok(Presented { channel: 0, key: Key::Pin("2222".into()) }.into()),
+            "one only looked"
+        );
+        present("3333").unwrap();
+        drop(reader);
+        assert!(is_busy(present("4444")), "its driver is gone");
+        assert_eq!(handle.shown(), Indication::Busy);
+        let mut reader = readers.reader("hall").unwrap();
+        reader.indicate(0, Indication::Ready).await.unwrap();
+        present("5555").unwrap();
+        assert_eq!(reader.next().await, Ok(Presented { channel: 0, key: Key::Pin("5555".into()) }.into()));
     }
 
     #[tokio::test]
@@ -178,6 +241,8 @@ mod tests {
         assert_eq!(taken, 0, "the readers are gone");
         let readers = SoftReaders::default();
         let handle = readers.handle("hall").unwrap();
+        let mut reader = readers.reader("hall").unwrap();
+        reader.indicate(0, Indication::Ready).await.unwrap();
         let taken = (0..100).filter(|_| handle.present(Key::Pin("1".into())).is_ok()).count();
         assert_eq!(taken, WAITING_MAX);
         let many = (0..READERS_MAX * 2).filter(|number| readers.handle(&format!("r{number}")).is_ok()).count();

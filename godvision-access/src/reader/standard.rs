@@ -13,7 +13,7 @@ use super::lines::LineWire;
 use super::link::Link;
 use super::soft::SoftReaders;
 use super::stream::StreamReader;
-use super::wedge::Digits;
+use super::wedge::{Digits, LINE_CHARS_MAX, NumberForm};
 use super::wiegand::Formats;
 use super::wire::Wire;
 use crate::error::Error;
@@ -168,8 +168,8 @@ impl ReaderRegistry {
     fn with_lines(self, scheme: &'static str, place: Place, clock: &Arc<dyn Clock>) -> Self {
         let clock = Arc::clone(clock);
         let about = "a card reader that writes a number in each line; shows nothing";
-        self.with(spec(scheme, about, place, &[digits_field()]), move |address| {
-            opened(LineWire::new(digits(address)?), place.link(address)?, &clock)
+        self.with(spec(scheme, about, place, &[digits_field(), LENGTH]), move |address| {
+            opened(LineWire::new(form(address)?), place.link(address)?, &clock)
         })
     }
 
@@ -231,10 +231,10 @@ impl ReaderRegistry {
     fn with_wedge(self, clock: &Arc<dyn Clock>) -> Self {
         let clock = Arc::clone(clock);
         let about = "a card reader that types as a keyboard does; it is taken for the doors alone; shows nothing";
-        let spec = DriverSpec { scheme: "wedge", about, fields: vec![PATH, digits_field()] };
+        let spec = DriverSpec { scheme: "wedge", about, fields: vec![PATH, digits_field(), LENGTH] };
         self.with(spec, move |address| {
             let link = Link::Input { path: address.device_path()?.to_owned() };
-            opened(super::lines::KeysWire::new(digits(address)?), link, &clock)
+            opened(super::lines::KeysWire::new(form(address)?), link, &clock)
         })
     }
 
@@ -304,6 +304,21 @@ fn digits_field() -> FieldSpec {
     FieldSpec::optional("digits", FieldKind::Choice(DIGITS), Some("hex"), "how it writes the number of a card")
 }
 
+const LENGTH: FieldSpec = FieldSpec::optional(
+    "length",
+    FieldKind::Integer { min: 1, max: LINE_CHARS_MAX as u32 },
+    None,
+    "how many characters a number always has: one that has lost some is then no card",
+);
+
+fn form(address: &ReaderAddress) -> Result<NumberForm, Error> {
+    let length = match address.value("length") {
+        None => None,
+        Some(_) => Some(address.number("length", 1..=LINE_CHARS_MAX as u8, 1, "length= is a number from 1 to 40")?),
+    };
+    Ok(NumberForm { digits: digits(address)?, length })
+}
+
 fn digits(address: &ReaderAddress) -> Result<Digits, Error> {
     let detail = "digits= is hex, decimal, facility26, facility34 or facility37";
     Digits::from_name(address.value("digits").unwrap_or("hex")).ok_or(Error::BadReaderUrl { detail })
@@ -327,6 +342,7 @@ mod tests {
         assert_eq!(opened("keypad+tcp://10.0.0.7"), Ok(("keypad", 8)));
         assert_eq!(opened("wiegand+tcp://10.0.0.7:9000/?channels=2&raw=yes"), Ok(("wiegand", 2)));
         assert_eq!(opened("lines+tcp://10.0.0.7/?digits=facility26"), Ok(("lines", 1)));
+        assert_eq!(opened("lines+tcp://10.0.0.7/?digits=decimal&length=10"), Ok(("lines", 1)));
         assert_eq!(opened("soft://hall"), Ok(("soft", 1)));
         #[cfg(feature = "osdp")]
         assert_eq!(
@@ -349,6 +365,8 @@ mod tests {
             "keypad+tcp://x?lamps=hunter2",
             "keypad+tcp://x?raw=hunter2",
             "lines+tcp://x?digits=hunter2",
+            "lines+tcp://x?length=hunter2",
+            "lines+tcp://x?length=41",
             "soft://",
             "hunter2",
             #[cfg(feature = "osdp")]

@@ -21,8 +21,13 @@ use super::wire::{Wire, WireEvent};
 
 /// Most bytes taken from a link before the events in them are handed out: this bounds what waits.
 pub const CHUNK_BYTES: usize = 256;
+/// Most bytes that wait for a device to take them: all lamps of the widest bridge five times over. One that sends and never
+/// takes is lost.
+pub const OUT_BYTES_MAX: usize = 4096;
 /// How long [`Reader::indicate`] waits for a device that confirms.
 pub const INDICATE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const TAKES_NOTHING: &str = "the device takes nothing";
 
 /// Makes connections. [`Link::connect`], or a test's own.
 pub type Connect = Box<dyn Fn() -> Connecting + Send>;
@@ -66,11 +71,15 @@ impl StreamReader {
             WireEvent::Nonsense(what) => {
                 Err(ReaderError::BadInput { address: self.address.clone(), detail: what.to_owned() })
             }
-            WireEvent::Lost(what) => {
-                self.state = State::Down;
-                Err(self.unreachable(what))
-            }
+            WireEvent::Lost(what) => Err(self.lost(what)),
         })
+    }
+
+    /// Ends the link. What was to be sent over it is made anew with the next one.
+    fn lost(&mut self, why: impl Into<String>) -> ReaderError {
+        self.state = State::Down;
+        self.out.clear();
+        self.unreachable(why)
     }
 
     /// Connects, sends, reads or waits: one thing of these. May be dropped at any moment.
@@ -83,13 +92,13 @@ impl StreamReader {
                     self.out.clear();
                     self.wire.connected(self.clock.mono());
                 }
-                Err(error) => {
-                    self.state = State::Down;
-                    return Err(self.unreachable(words(&error)));
-                }
+                Err(error) => return Err(self.lost(words(&error))),
             },
             State::Up(stream) => {
                 self.wire.poll_send(&mut self.out);
+                if self.out.len() > OUT_BYTES_MAX {
+                    return Err(self.lost(TAKES_NOTHING));
+                }
                 let wake = self.wire.next_wake().map(|at| at.since(self.clock.mono()));
                 let mut chunk = [0; CHUNK_BYTES];
                 let turned = tokio::select! {
@@ -100,18 +109,12 @@ impl StreamReader {
                 let now = self.clock.mono();
                 match turned {
                     Ok(None) => {}
-                    Ok(Some(0)) => {
-                        self.state = State::Down;
-                        return Err(self.unreachable("the device hung up"));
-                    }
+                    Ok(Some(0)) => return Err(self.lost("the device hung up")),
                     Ok(Some(count)) => {
                         self.wire.receive(chunk.get(..count).unwrap_or_default(), now);
                         chunk.fill(0);
                     }
-                    Err(error) => {
-                        self.state = State::Down;
-                        return Err(self.unreachable(words(&error)));
-                    }
+                    Err(error) => return Err(self.lost(words(&error))),
                 }
                 if self.wire.next_wake().is_some_and(|at| at <= now) {
                     self.wire.tick(now);
@@ -127,6 +130,10 @@ impl StreamReader {
             loop {
                 let is_sent = self.out.is_empty() && matches!(self.state, State::Up(_));
                 self.wire.poll_send(&mut self.out);
+                if !matches!(self.state, State::Up(_)) {
+                    // A new link begins with all that is shown.
+                    self.out.clear();
+                }
                 if is_sent && self.out.is_empty() && self.wire.is_settled() {
                     return Ok(());
                 }
@@ -135,6 +142,7 @@ impl StreamReader {
         };
         match tokio::time::timeout(INDICATE_TIMEOUT, settled).await {
             Ok(result) => result,
+            Err(_) if !self.out.is_empty() => Err(self.lost(TAKES_NOTHING)),
             Err(_) => Err(self.unreachable("the device does not confirm what it shows")),
         }
     }
@@ -193,5 +201,53 @@ impl Reader for StreamReader {
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.wire.capabilities().driver, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use godvision_core::SystemClock;
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::bridge::{BridgeOptions, BridgeWire};
+    use super::*;
+
+    /// A bridge that goes on sending and never reads.
+    #[tokio::test]
+    async fn a_device_that_takes_nothing_is_lost_before_what_waits_grows_without_end() {
+        const PIPE_BYTES: usize = 64;
+        let connect: Connect = Box::new(|| {
+            Box::pin(async {
+                let (ours, mut theirs) = tokio::io::duplex(PIPE_BYTES);
+                tokio::spawn(async move { while theirs.write_all(b"alive\n").await.is_ok() {} });
+                Ok(Box::new(ours) as Box<dyn Stream>)
+            })
+        });
+        let wire = BridgeWire::new("keypad", BridgeOptions::default());
+        let mut reader = StreamReader::over(wire, "bridge".into(), connect, SystemClock::shared());
+        let mut lost = None;
+        for turn in 0..OUT_BYTES_MAX {
+            let indication = if turn % 2 == 0 { Indication::Open } else { Indication::Ready };
+            // Whoever shows something else in the meantime drops the future.
+            let shown = tokio::time::timeout(Duration::ZERO, reader.indicate(0, indication)).await;
+            assert!(reader.out.len() <= OUT_BYTES_MAX + PIPE_BYTES, "{} bytes wait", reader.out.len());
+            if let Ok(Err(error)) = shown {
+                lost = Some(error.to_string());
+                break;
+            }
+        }
+        assert_eq!(lost.as_deref(), Some("reader bridge cannot be reached: the device takes nothing"));
+        assert!(reader.out.is_empty() && matches!(reader.state, State::Down));
+        let mut reader = StreamReader::over(
+            BridgeWire::new("keypad", BridgeOptions::default()),
+            "bridge".into(),
+            Box::new(|| Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })),
+            SystemClock::shared(),
+        );
+        for turn in 0..1000 {
+            let indication = if turn % 2 == 0 { Indication::Open } else { Indication::Ready };
+            assert!(reader.indicate(0, indication).await.is_err());
+        }
+        assert!(reader.out.is_empty(), "nothing waits for a link that is down");
     }
 }

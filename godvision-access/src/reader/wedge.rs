@@ -13,6 +13,9 @@
 //! Source: Linux `input-event-codes.h` for key codes; the three settings are what USB readers of EM4100 and Mifare cards
 //! offer («8H», «10D», «3D,5D»).
 //!
+//! The tail of a number is a number, too, and mostly another card's. So what may be the rest of a line whose beginning was
+//! not read (`Rest`) is skipped: behind a new link, behind lost keys, behind a line that a pause has cut.
+//!
 //! **Never:** modifiers, layouts (a wedge types by the codes of a US keyboard), a number that was typed with pauses.
 
 use std::fmt;
@@ -28,6 +31,9 @@ pub const LINE_CHARS_MAX: usize = 40;
 pub const HEX_DIGITS_MAX: usize = 32;
 /// A reader types a key every few milliseconds; after a longer pause a new line begins.
 pub const KEY_GAP: Duration = Duration::from_millis(200);
+
+/// What comes so soon after a line that a pause has cut may still be its rest: this program may have been the one that paused.
+pub const REST_GAP: Duration = Duration::from_secs(2);
 
 /// How a reader writes a card's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,10 +61,27 @@ impl Digits {
     }
 }
 
+/// What a card's number looks like in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NumberForm {
+    /// How it is written.
+    pub digits: Digits,
+    /// How many characters it has, if that is always the same: a number that has lost some is then none.
+    pub length: Option<u8>,
+}
+
+/// Of any length.
+impl From<Digits> for NumberForm {
+    fn from(digits: Digits) -> Self {
+        Self { digits, length: None }
+    }
+}
+
 /// The card whose number is written as `line`, with blanks around it; `None` if that is no number.
-pub fn card_number(line: &[u8], digits: Digits) -> Option<Secret> {
+pub fn card_number(line: &[u8], form: impl Into<NumberForm>) -> Option<Secret> {
+    let NumberForm { digits, length } = form.into();
     let line = line.trim_ascii();
-    if line.len() > LINE_CHARS_MAX {
+    if line.len() > LINE_CHARS_MAX || length.is_some_and(|length| line.len() != usize::from(length)) {
         return None;
     }
     let text = std::str::from_utf8(line).ok()?;
@@ -85,6 +108,39 @@ fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     is_number.then(|| text.parse().ok()).flatten()
 }
 
+/// What may be the rest of a line whose beginning was not read. It lasts until a line ends, or until nothing has come for as
+/// long as a line never pauses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rest {
+    /// The pause that ends it; `None` if there is no rest to come.
+    pause: Option<Duration>,
+    has_skipped: bool,
+}
+
+impl Rest {
+    pub(super) fn until_a_pause_of(pause: Duration) -> Self {
+        Self { pause: Some(pause), has_skipped: false }
+    }
+
+    /// Whether what comes after a pause so long is still the rest.
+    pub(super) fn goes_on_after(&mut self, pause: Duration) -> bool {
+        if self.pause.is_some_and(|ends| pause >= ends) {
+            *self = Self::default();
+        }
+        self.pause.is_some()
+    }
+
+    /// Skips a character; says whether it is the first one.
+    pub(super) fn skip(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_skipped, true)
+    }
+
+    /// The line has ended; says whether anything of it was skipped.
+    pub(super) fn end(&mut self) -> bool {
+        std::mem::take(self).has_skipped
+    }
+}
+
 /// What a key did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
@@ -102,29 +158,40 @@ pub struct KeyLine {
     line: [u8; LINE_CHARS_MAX],
     count: usize,
     is_spoilt: bool,
+    rest: Rest,
     last: MonoTime,
 }
 
 /// Nothing is typed.
 impl Default for KeyLine {
     fn default() -> Self {
-        Self { line: [0; LINE_CHARS_MAX], count: 0, is_spoilt: false, last: MonoTime::ZERO }
+        Self { line: [0; LINE_CHARS_MAX], count: 0, is_spoilt: false, rest: Rest::default(), last: MonoTime::ZERO }
     }
 }
 
 impl KeyLine {
     /// Takes a key that went down at `now`, by its Linux key code. Shift keys do not count.
-    pub fn press(&mut self, code: u16, digits: Digits, now: MonoTime) -> Typed {
-        if now.since(self.last) > KEY_GAP {
-            self.clear();
-        }
+    pub fn press(&mut self, code: u16, form: impl Into<NumberForm>, now: MonoTime) -> Typed {
+        self.tick(now);
+        let is_rest = self.rest.goes_on_after(now.since(self.last));
         self.last = now;
         match key(code) {
             Key::Shift => Typed::More,
+            Key::Enter if is_rest => {
+                if self.rest.end() {
+                    Typed::NoCard
+                } else {
+                    Typed::More
+                }
+            }
+            Key::Char(_) | Key::Other if is_rest => {
+                self.rest.skip();
+                Typed::More
+            }
             Key::Enter => {
                 let is_empty = self.count == 0 && !self.is_spoilt;
                 let line = self.line.get(..self.count).filter(|_| !self.is_spoilt);
-                let card = line.and_then(|line| card_number(line, digits));
+                let card = line.and_then(|line| card_number(line, form));
                 self.clear();
                 match card {
                     Some(card) => Typed::Card(card),
@@ -149,11 +216,19 @@ impl KeyLine {
         }
     }
 
-    /// Forgets what was typed.
+    /// Forgets what was typed; the next key begins a line.
     pub fn clear(&mut self) {
         self.line.fill(0);
         self.count = 0;
         self.is_spoilt = false;
+        self.rest = Rest::default();
+    }
+
+    /// Keys before `now` were not seen: what comes may be the rest of a line, until one ends or nothing comes for [`KEY_GAP`].
+    pub fn distrust(&mut self, now: MonoTime) {
+        self.clear();
+        self.rest = Rest::until_a_pause_of(KEY_GAP);
+        self.last = now;
     }
 
     /// When what was typed is forgotten; `None` if nothing is typed.
@@ -161,11 +236,12 @@ impl KeyLine {
         (self.count > 0 || self.is_spoilt).then_some(self.last + KEY_GAP + Duration::from_nanos(1))
     }
 
-    /// Forgets what was typed if that is too long ago; says whether there was anything.
+    /// Forgets what was typed if that is too long ago; says whether there was anything. Its rest may yet come.
     pub fn tick(&mut self, now: MonoTime) -> bool {
         let is_due = self.next_wake().is_some_and(|at| at <= now);
         if is_due {
             self.clear();
+            self.rest = Rest::until_a_pause_of(REST_GAP);
         }
         is_due
     }
@@ -252,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_may_have_a_length() {
+        let ten = NumberForm { digits: Digits::Decimal, length: Some(10) };
+        assert_eq!(card_number(b" 0012345678\r", ten), Some("00BC614E".into()));
+        for line in ["12345678", "00012345678", ""] {
+            assert_eq!(card_number(line.as_bytes(), ten), None, "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_no_card() {
         for line in ["", "123", "04A1G2", "-1234", "+1234", "٠١٢٣", &"A".repeat(33)] {
             assert_eq!(read(line, Digits::Hex), None, "{line}");
@@ -285,10 +370,21 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_starts_anew() {
+    fn the_rest_of_a_number_is_no_card() {
         let mut line = KeyLine::default();
         type_all(&mut line, "04A1", 0);
-        assert_eq!(type_all(&mut line, "B2C3D4\n", 500), [Typed::Card("B2C3D4".into())]);
+        assert_eq!(type_all(&mut line, "B2C3D4\n04A1B2C3\n", 500), [Typed::NoCard, Typed::Card("04A1B2C3".into())]);
+        type_all(&mut line, "04A1", 1000);
+        let whole = 1015 + u64::try_from(REST_GAP.as_millis()).unwrap();
+        assert_eq!(type_all(&mut line, "B2C3D4\n", whole), [Typed::Card("B2C3D4".into())], "nobody pauses so long");
+        line.distrust(MonoTime::from_millis(9000));
+        assert_eq!(type_all(&mut line, "\n04A1B2C3\n", 9001), [Typed::Card("04A1B2C3".into())], "nothing is lost");
+        line.distrust(MonoTime::from_millis(9100));
+        assert_eq!(type_all(&mut line, "C3D4\n04A1B2C3\n", 9101), [Typed::NoCard, Typed::Card("04A1B2C3".into())]);
+        line.distrust(MonoTime::from_millis(9200));
+        type_all(&mut line, "C3D4", 9399);
+        assert_eq!(type_all(&mut line, "04A1B2C3\n", 9614), [Typed::Card("04A1B2C3".into())], "it began after a pause");
+        let mut line = KeyLine::default();
         type_all(&mut line, "04A1", 1000);
         let wake = line.next_wake().unwrap();
         assert!(!line.tick(wake.saturating_sub(Duration::from_nanos(1))));

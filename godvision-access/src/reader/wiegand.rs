@@ -66,6 +66,11 @@ impl Burst {
         self.count
     }
 
+    /// Whether it is as long as a card whose parities would show that it is not whole.
+    pub fn has_parities(&self) -> bool {
+        matches!(self.count, 26 | 34 | 37)
+    }
+
     /// `count` bits from the `from`th on, counted from 0 at the first one that came.
     fn field(&self, from: u32, count: u32) -> u128 {
         let shift = self.count.saturating_sub(from.saturating_add(count));
@@ -216,6 +221,11 @@ impl Collector {
             return Some(Err(Defect::TooLong));
         }
         (count > 0).then_some(Ok(Burst { bits, count }))
+    }
+
+    /// When the last bit came.
+    pub fn last_us(&self) -> u32 {
+        self.last_us
     }
 
     /// Whether bits wait for their end.

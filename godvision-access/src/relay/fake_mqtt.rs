@@ -91,6 +91,13 @@ impl FakeMqtt {
         self.broker.keep(topic, payload);
     }
 
+    /// The topics of which a message is kept, in alphabetical order.
+    pub fn kept(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.broker.locked().retained.keys().cloned().collect();
+        topics.sort_unstable();
+        topics
+    }
+
     /// What clients have published, topic and payload, in order.
     pub fn published(&self) -> Vec<(String, String)> {
         self.broker.locked().published.clone()
@@ -185,6 +192,9 @@ impl Broker {
                 Packet::Publish(publish) => {
                     let payload = String::from_utf8_lossy(&publish.payload).into_owned();
                     self.locked().published.push((publish.topic.clone(), payload.clone()));
+                    if publish.retain {
+                        self.keep(&publish.topic, &publish.payload);
+                    }
                     self.carry_out(&publish.topic, &payload);
                 }
                 Packet::PingReq => self.send(&mut stream, &Packet::PingResp).await?,

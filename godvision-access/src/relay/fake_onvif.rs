@@ -42,10 +42,22 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 struct State {
     /// The delay of outputs that are monostable.
     delays: HashMap<u8, Duration>,
+    /// Outputs that are closed at rest.
+    closed: HashSet<u8>,
     nonces: HashSet<String>,
     challenges: u64,
     subscriptions: HashSet<u64>,
     messages: Vec<String>,
+}
+
+impl State {
+    fn rest_closed(&mut self, channel: u8, is_closed: bool) {
+        if is_closed {
+            self.closed.insert(channel);
+        } else {
+            self.closed.remove(&channel);
+        }
+    }
 }
 
 struct Device {
@@ -88,6 +100,16 @@ impl FakeOnvif {
     /// The names of the messages that were carried out, in order.
     pub fn messages(&self) -> Vec<String> {
         self.device.locked().messages.clone()
+    }
+
+    /// Sets an output closed or open at rest, as its owner does.
+    pub fn rest_closed(&self, channel: u8, is_closed: bool) {
+        self.device.locked().rest_closed(channel, is_closed);
+    }
+
+    /// Whether an output is closed at rest.
+    pub fn rests_closed(&self, channel: u8) -> bool {
+        self.device.locked().closed.contains(&channel)
     }
 
     /// How many subscriptions were not ended.
@@ -208,10 +230,17 @@ impl Device {
                  </tt:Events></tds:Capabilities>"
                     .into(),
             ),
+            "GetRelayOutputs" => Some(self.outputs()),
             "SetRelayOutputSettings" => {
                 let channel = channel().filter(|channel| self.board.read(*channel).is_some())?;
                 let seconds: u64 = value("DelayTime")?.strip_prefix("PT")?.strip_suffix('S')?.parse().ok()?;
+                let is_closed = match value("IdleState")? {
+                    "closed" => true,
+                    "open" => false,
+                    _ => return None,
+                };
                 let mut state = self.locked();
+                state.rest_closed(channel, is_closed);
                 match value("Mode")? {
                     "Monostable" => state.delays.insert(channel, Duration::from_secs(seconds)),
                     "Bistable" => state.delays.remove(&channel),
@@ -250,6 +279,22 @@ impl Device {
             }
             _ => None,
         }
+    }
+
+    fn outputs(&self) -> String {
+        let state = self.locked();
+        let channels = (0..=u8::MAX).take_while(|channel| self.board.read(*channel).is_some());
+        let output = |channel| {
+            let delay = state.delays.get(&channel);
+            let mode = if delay.is_some() { "Monostable" } else { "Bistable" };
+            let idle = if state.closed.contains(&channel) { "closed" } else { "open" };
+            format!(
+                "<tds:RelayOutputs token=\"relay{channel}\"><tt:Properties xmlns:tt=\"urn:t\"><tt:Mode>{mode}</tt:Mode>\
+                 <tt:DelayTime>PT{}S</tt:DelayTime><tt:IdleState>{idle}</tt:IdleState></tt:Properties></tds:RelayOutputs>",
+                delay.map_or(0, Duration::as_secs)
+            )
+        };
+        channels.map(output).collect()
     }
 
     fn events(&self) -> String {

@@ -22,6 +22,9 @@ use super::endpoint::{Endpoint, Turn};
 
 /// Most bytes of a reply that are read.
 pub const REPLY_BYTES_MAX: usize = 16 << 10;
+/// Why a command that was accepted is in doubt. A status that lags behind looks just so, and to call it refused would leave
+/// the contact on.
+pub const NOT_SHOWN: &str = "it accepted the command, and its status does not show it";
 
 /// A request.
 #[derive(Clone, Debug)]

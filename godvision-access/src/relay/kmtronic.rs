@@ -24,7 +24,7 @@ use godvision_core::driver::relay::{
 
 use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
-use super::http::{HttpRequest, basic, exchange};
+use super::http::{HttpRequest, NOT_SHOWN, basic, exchange};
 use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -97,7 +97,7 @@ impl Kmtronic {
         turn.rest().await;
         match self.read(&turn, channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
-            _ => Err(self.endpoint.rejected("the relay did not move")),
+            _ => Err(self.endpoint.bad_reply(NOT_SHOWN)),
         }
     }
 }

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
-use super::http::{HttpRequest, exchange};
+use super::http::{HttpRequest, NOT_SHOWN, exchange};
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -112,7 +112,7 @@ impl Sonoff {
         self.post(turn, "/zeroconf/switch", json!({"switch": state})).await?;
         turn.rest().await;
         let info = self.info(turn).await.map_err(|error| self.endpoint.unconfirmed(error))?;
-        if info.contact == contact { Ok(info) } else { Err(self.endpoint.rejected("the relay did not move")) }
+        if info.contact == contact { Ok(info) } else { Err(self.endpoint.bad_reply(NOT_SHOWN)) }
     }
 }
 

@@ -9,6 +9,8 @@
 //! a device that cannot say where its relay is has no driver here. What it answers is compared, without regard to case,
 //! with `on_text` and `off_text`: the whole body, or with `status_at` the value at that JSON pointer (RFC 6901).
 //!
+//! A status that does not show an accepted command is a doubt and not a refusal: it may lag behind.
+//!
 //! **Never:** a command believed without the status, scripts, headers of one's own.
 
 use std::fmt;
@@ -23,7 +25,7 @@ use serde_json::Value;
 
 use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
-use super::http::{HttpRequest, basic, exchange};
+use super::http::{HttpRequest, NOT_SHOWN, basic, exchange};
 use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 
@@ -188,7 +190,7 @@ impl Template {
         }
         match self.read(&turn, channel).await.map_err(|error| self.endpoint.unconfirmed(error))? {
             now if now == contact => Ok(()),
-            _ => Err(self.endpoint.rejected("the relay did not move")),
+            _ => Err(self.endpoint.bad_reply(NOT_SHOWN)),
         }
     }
 }

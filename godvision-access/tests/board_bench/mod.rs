@@ -68,9 +68,8 @@ impl<D> RelayBench for BoardBench<D> {
         self.board.close_input(input, contact);
     }
 
-    fn reboot(&self) -> bool {
+    fn reboot(&self) {
         self.board.reboot();
-        true
     }
 
     fn advance(&self, by: Duration) {

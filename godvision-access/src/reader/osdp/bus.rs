@@ -95,14 +95,14 @@ impl OsdpBus {
                         why = Some(what);
                         device.ask_at = now + LEFT_OUT;
                         if !std::mem::replace(&mut device.is_lost, true) {
-                            events.sense(device.first, DoorSense::Tampered(true));
+                            tell_tampered(device, true, events);
                         }
                     }
                 }
             }
             if device.is_lost && device.wire.is_online() {
                 device.is_lost = false;
-                events.sense(device.first, DoorSense::Tampered(false));
+                tell_tampered(device, false, events);
             }
         }
         if let Some(why) = why
@@ -110,6 +110,13 @@ impl OsdpBus {
         {
             events.lost(why);
         }
+    }
+}
+
+/// Says at each channel of `device` whether it counts as tampered with.
+fn tell_tampered(device: &Device, is_tampered: bool, events: &mut Events) {
+    for reader in 0..device.wire.capabilities().channels {
+        events.sense(device.first.saturating_add(reader), DoorSense::Tampered(is_tampered));
     }
 }
 
@@ -169,5 +176,38 @@ impl Wire for OsdpBus {
 
     fn is_settled(&self) -> bool {
         self.devices.iter().all(|device| device.is_lost || device.wire.is_settled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::panel::OsdpOptions;
+    use super::*;
+
+    #[test]
+    fn every_door_of_a_lost_device_hears_of_it() {
+        let wire = |address| {
+            let options = OsdpOptions { address, readers: 2, ..OsdpOptions::default() };
+            OsdpWire::new(options, Box::new(|| Some([0; 8])))
+        };
+        let mut bus = OsdpBus::new(vec![wire(1), wire(2)]);
+        let mut now = MonoTime::ZERO;
+        bus.connected(now);
+        let mut told = Vec::new();
+        for _ in 0..1000 {
+            bus.poll_send(&mut Vec::new());
+            now = bus.next_wake().unwrap_or(now).max(now);
+            bus.tick(now);
+            while let Some(event) = bus.poll_event() {
+                match event {
+                    WireEvent::Event(ReaderEvent::Input { channel, sense }) => told.push((channel, sense)),
+                    WireEvent::Lost(_) => {
+                        return assert_eq!(told, [0, 1, 2, 3].map(|channel| (channel, DoorSense::Tampered(true))));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        panic!("nobody answers, and the line is not lost: {told:?}");
     }
 }

@@ -5,7 +5,8 @@
 //! Timed Off counts tenths of a second in 16 bits); Home Assistant's *MQTT Switch* for the plain pair of command and
 //! state topics.
 //!
-//! **Never:** a retained message taken for an answer where the device can be asked.
+//! **Never:** a retained message taken for an answer: it is the broker's memory, and what was lost on the way there never
+//! reached it.
 
 use std::time::Duration;
 
@@ -46,9 +47,8 @@ pub struct PlainTopics {
     pub command: String,
     /// Where the device tells its state.
     pub state: String,
-    /// Where the device can be asked for its state. Without it, the state is what the device told last, as the broker
-    /// kept it.
-    pub get: Option<String>,
+    /// Where the device is asked for its state.
+    pub get: String,
     /// What is sent there.
     pub get_payload: String,
     /// Where the device says that it is there, retained: with it, a state counts only while this is
@@ -65,12 +65,12 @@ pub struct PlainTopics {
 }
 
 impl PlainTopics {
-    /// `ON` and `OFF` on two topics.
-    pub fn new(command: impl Into<String>, state: impl Into<String>) -> Self {
+    /// `ON` and `OFF` on topics for commands, states and questions.
+    pub fn new(command: impl Into<String>, state: impl Into<String>, get: impl Into<String>) -> Self {
         Self {
             command: command.into(),
             state: state.into(),
-            get: None,
+            get: get.into(),
             get_payload: String::new(),
             available: None,
             available_payload: "online".into(),
@@ -154,7 +154,7 @@ impl Dialect {
         match self {
             Self::Tasmota { topic } => vec![format!("stat/{topic}/RESULT")],
             Self::Zigbee2Mqtt { base, name, .. } => vec![format!("{base}/{name}"), format!("{base}/bridge/logging")],
-            // Whether the device is there is asked first: a kept state is delivered once, on subscription.
+            // Whether the device is there is asked first, of the broker: that is kept.
             Self::Plain(plain) => match (expect, &plain.available) {
                 (Expect::Available, Some(available)) => vec![numbered(available, channel)],
                 _ => vec![numbered(&plain.state, channel)],
@@ -212,7 +212,7 @@ impl Dialect {
             Self::Zigbee2Mqtt { base, name, .. } => {
                 Some((format!("{base}/{name}/get"), json!({self.property(channel): ""}).to_string()))
             }
-            Self::Plain(plain) => plain.get.as_ref().map(|get| (numbered(get, channel), plain.get_payload.clone())),
+            Self::Plain(plain) => Some((numbered(&plain.get, channel), plain.get_payload.clone())),
         };
         let mut steps = self.available_steps();
         steps.push(Step { publish, expect: Expect::AnyContact });
@@ -336,8 +336,7 @@ fn plain_heard(plain: &PlainTopics, channel: u8, expect: Expect, message: &Messa
             Heard::Nothing
         };
     }
-    let is_only_kept = message.is_retained && (plain.get.is_some() || expect != Expect::AnyContact);
-    if !is_about(&plain.state) || is_only_kept || expect == Expect::Available {
+    if !is_about(&plain.state) || message.is_retained || expect == Expect::Available {
         return Heard::Nothing;
     }
     let Ok(text) = std::str::from_utf8(&message.payload) else { return Heard::Nonsense("the state is no text") };
@@ -446,14 +445,11 @@ mod tests {
 
     #[test]
     fn what_the_broker_kept_is_no_answer_to_a_question() {
-        let mut plain = PlainTopics::new("gate/{n1}/set", "gate/{n1}/state");
+        let mut plain = PlainTopics::new("gate/{n1}/set", "gate/{n1}/state", "gate/{n1}/get");
         let kept = Message { is_retained: true, ..said("gate/3/state", "ON") };
-        let last = Dialect::Plain(Box::new(plain.clone()));
-        assert_eq!(last.heard(2, Expect::AnyContact, &kept), Heard::Confirmed(Some(Contact::On)));
-        assert_eq!(last.heard(2, Expect::Contact(Contact::On), &kept), Heard::Nothing, "nor a confirmation");
-        plain.get = Some("gate/{n1}/get".into());
         let asked = Dialect::Plain(Box::new(plain.clone()));
         assert_eq!(asked.heard(2, Expect::AnyContact, &kept), Heard::Nothing);
+        assert_eq!(asked.heard(2, Expect::Contact(Contact::On), &kept), Heard::Nothing, "nor a confirmation");
         assert_eq!(
             asked.heard(2, Expect::AnyContact, &said("gate/3/state", "ON")),
             Heard::Confirmed(Some(Contact::On))
@@ -471,7 +467,7 @@ mod tests {
             field: Some("relay".into()),
             on: "true".into(),
             off: "false".into(),
-            ..PlainTopics::new("c", "s")
+            ..PlainTopics::new("c", "s", "g")
         };
         let dialect = Dialect::Plain(Box::new(plain));
         let heard = |payload| dialect.heard(0, Expect::AnyContact, &said("s", payload));

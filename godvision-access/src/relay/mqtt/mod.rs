@@ -10,8 +10,8 @@
 //!   the driver switches on lastingly. Longer than 11.1 s it counts whole seconds, so longer pulses are refused.
 //! - Whether a Zigbee device knows On With Timed Off depends on its model. A second, shorter time does not shorten the
 //!   first one (the cluster's rule), and to switch on lastingly the contact is opened for a moment.
-//! - A plain device without `get=` is as honest as the last message that the broker kept; `available=` says whether it
-//!   still counts.
+//! - A plain device must have a topic where it is asked for its state (`get=`): what a broker keeps is what reached it, and
+//!   a lock whose «on» was lost on the way would count as shut for good. One that cannot be asked has no driver here.
 //! - The broker's password guards the door: whoever may publish may open.
 //!
 //! Not verified on devices: the wording of Zigbee2MQTT's errors, `PulseTime` on relays above the eighth.
@@ -84,7 +84,7 @@ impl Mqtt {
     /// From one of
     /// - `tasmota+mqtt://[user:password@]broker[:1883]/TOPIC[?channels=N]`
     /// - `zigbee2mqtt://[user:password@]broker[:1883]/FRIENDLY_NAME[?base=zigbee2mqtt&states=state_l1,state_l2]`
-    /// - `mqtt://[user:password@]broker[:1883]/?command=TOPIC&state=TOPIC[&get=TOPIC&get_payload=X&available=TOPIC`
+    /// - `mqtt://[user:password@]broker[:1883]/?command=TOPIC&state=TOPIC&get=TOPIC[&get_payload=X&available=TOPIC`
     ///   `&available_payload=online&on=ON&off=OFF&field=NAME&channels=N]`, with `{n}` in topics for the channel.
     ///
     /// # Errors
@@ -184,8 +184,9 @@ fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
     let bad = |detail| Error::BadRelayUrl { detail };
     let text = |name, absent: &str| address.value(name).unwrap_or(absent).to_owned();
     let needed = "command= and state= are the device's topics";
+    let never_asked =
+        "get= is the topic where the device is asked for its state: what the broker remembers of it is no status";
     let topics = PlainTopics {
-        get: address.value("get").map(topic).transpose()?,
         get_payload: text("get_payload", ""),
         available: address.value("available").map(topic).transpose()?,
         available_payload: text("available_payload", "online"),
@@ -195,6 +196,7 @@ fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
         ..PlainTopics::new(
             topic(address.value("command").ok_or(bad(needed))?)?,
             topic(address.value("state").ok_or(bad(needed))?)?,
+            topic(address.value("get").ok_or(bad(never_asked))?)?,
         )
     };
     if topics.on == topics.off {

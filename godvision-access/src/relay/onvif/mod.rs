@@ -5,6 +5,10 @@
 //! *bistable* first. A device that knows one mode only refuses the other; for outputs that are always bistable write
 //! `mode=bistable`, and the caller ends the pulses.
 //!
+//! Settings are written as a whole, so `GetRelayOutputs` comes first: what the installer has chosen as the state at rest
+//! stays as it is (a magnet on an output that is *closed* at rest would lose its current), and settings that are so already
+//! are not written again. `idle=` says otherwise where somebody wants it otherwise.
+//!
 //! ONVIF has no question for the state of an output. It is read from the event service: a new subscription is told the
 //! present state of every property, `tns1:Device/Trigger/Relay` among them, and of inputs likewise.
 //!
@@ -59,6 +63,13 @@ pub enum Mode {
     Bistable,
 }
 
+/// How long an output stays active, by its settings.
+#[derive(Clone, Copy)]
+enum Lasts {
+    Seconds(u64),
+    UntilSet,
+}
+
 /// How to reach a device, and which outputs count.
 #[derive(Clone, Debug)]
 pub struct OnvifOptions {
@@ -76,8 +87,8 @@ pub struct OnvifOptions {
     pub inputs: Vec<String>,
     /// How the outputs are driven.
     pub mode: Mode,
-    /// Whether they are open or closed when inactive.
-    pub idle: IdleState,
+    /// Whether they are to be open or closed when inactive; `None`: as the device has it.
+    pub idle: Option<IdleState>,
     /// How long a command may take.
     pub timeout: Duration,
 }
@@ -93,7 +104,7 @@ impl OnvifOptions {
             outputs: vec![output.into()],
             inputs: Vec::new(),
             mode: Mode::default(),
-            idle: IdleState::default(),
+            idle: None,
             timeout: TIMEOUT,
         }
     }
@@ -160,8 +171,9 @@ impl Onvif {
             Some(_) => return Err(bad("mode= is monostable or bistable")),
         };
         let idle = match address.value("idle") {
-            None | Some("open") => IdleState::Open,
-            Some("closed") => IdleState::Closed,
+            None => None,
+            Some("open") => Some(IdleState::Open),
+            Some("closed") => Some(IdleState::Closed),
             Some(_) => return Err(bad("idle= is open or closed")),
         };
         if address.password.is_some() && address.user.is_none() {
@@ -192,15 +204,26 @@ impl Onvif {
         self.peer.within(messages(Talk { device: self, stream: Some(stream), knows_time: false })).await
     }
 
-    async fn switch(&self, channel: u8, contact: Contact, settings: Option<Message<'_>>) -> Result<(), RelayError> {
+    async fn switch(&self, channel: u8, contact: Contact, lasts: Option<Lasts>) -> Result<(), RelayError> {
         let Some(token) = self.options.outputs.get(usize::from(channel)) else {
             return checked_channel(&self.capabilities, channel);
         };
         let _turn = self.turn.lock().await;
         self.command(async |mut talk: Talk<'_>| {
             // The settings are confirmed before the output moves: a link lost between the two leaves nothing on.
-            if let Some(settings) = settings {
-                talk.ask(&self.options.path, settings, None).await?;
+            if let Some(lasts) = lasts {
+                let outputs = talk.ask(&self.options.path, Message::GetOutputs, None).await?;
+                let known = soap::output_settings(&outputs, token);
+                let known = known.ok_or_else(|| self.peer.rejected("the device has no output of this token"))?;
+                let unknown = || self.peer.bad_reply("it does not say what the output's state at rest is: write idle=");
+                let idle = self.options.idle.or(known.idle).ok_or_else(unknown)?;
+                let settings = match lasts {
+                    Lasts::Seconds(seconds) => Message::Monostable { token, idle, seconds },
+                    Lasts::UntilSet => Message::Bistable { token, idle },
+                };
+                if !known.are(&settings) {
+                    talk.ask(&self.options.path, settings, None).await?;
+                }
             }
             talk.ask(&self.options.path, Message::SetState { token, contact }, None).await.map(|_| ())
         })
@@ -370,21 +393,16 @@ impl Relay for Onvif {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let seconds = checked_pulse(&self.capabilities, channel, duration)?.as_secs();
-            let idle = self.options.idle;
-            let settings =
-                self.options.outputs.get(usize::from(channel)).filter(|_| self.options.mode == Mode::Monostable);
-            let settings = settings.map(|token| Message::Monostable { token, idle, seconds });
-            self.switch(channel, Contact::On, settings).await
+            let lasts = (self.options.mode == Mode::Monostable).then_some(Lasts::Seconds(seconds));
+            self.switch(channel, Contact::On, lasts).await
         })
     }
 
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let lasts = contact == Contact::On && self.options.mode == Mode::Monostable;
-            let settings = self.options.outputs.get(usize::from(channel)).filter(|_| lasts);
-            let settings = settings.map(|token| Message::Bistable { token, idle: self.options.idle });
-            self.switch(channel, contact, settings).await
+            let is_settable = contact == Contact::On && self.options.mode == Mode::Monostable;
+            self.switch(channel, contact, is_settable.then_some(Lasts::UntilSet)).await
         })
     }
 

@@ -25,10 +25,9 @@ const DIGEST: &str =
 const BASE64: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary";
 
 /// Whether an output is closed or open when it is inactive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdleState {
     /// Open when inactive.
-    #[default]
     Open,
     /// Closed when inactive.
     Closed,
@@ -41,6 +40,8 @@ pub enum Message<'a> {
     GetSystemDateAndTime,
     /// Where its event service is.
     GetEventCapabilities,
+    /// How its outputs are set.
+    GetOutputs,
     /// Lets the output return by itself after so many seconds.
     Monostable {
         /// The output.
@@ -78,6 +79,7 @@ impl Message<'_> {
         match self {
             Self::GetSystemDateAndTime => format!("{DEVICE}/GetSystemDateAndTime"),
             Self::GetEventCapabilities => format!("{DEVICE}/GetCapabilities"),
+            Self::GetOutputs => format!("{DEVICE}/GetRelayOutputs"),
             Self::Monostable { .. } | Self::Bistable { .. } => format!("{DEVICE}/SetRelayOutputSettings"),
             Self::SetState { .. } => format!("{DEVICE}/SetRelayOutputState"),
             Self::CreatePullPoint => format!("{EVENTS}/EventPortType/CreatePullPointSubscriptionRequest"),
@@ -91,6 +93,7 @@ impl Message<'_> {
         match self {
             Self::GetSystemDateAndTime => "GetSystemDateAndTimeResponse",
             Self::GetEventCapabilities => "GetCapabilitiesResponse",
+            Self::GetOutputs => "GetRelayOutputsResponse",
             Self::Monostable { .. } | Self::Bistable { .. } => "SetRelayOutputSettingsResponse",
             Self::SetState { .. } => "SetRelayOutputStateResponse",
             Self::CreatePullPoint => "CreatePullPointSubscriptionResponse",
@@ -115,6 +118,7 @@ impl Message<'_> {
             Self::GetEventCapabilities => {
                 format!("<d:GetCapabilities xmlns:d=\"{DEVICE}\"><d:Category>Events</d:Category></d:GetCapabilities>")
             }
+            Self::GetOutputs => format!("<d:GetRelayOutputs xmlns:d=\"{DEVICE}\"/>"),
             Self::Monostable { token, idle, seconds } => settings(token, "Monostable", *seconds, idle),
             // The schema wants a delay here too; it means nothing.
             Self::Bistable { token, idle } => settings(token, "Bistable", 0, idle),
@@ -236,6 +240,50 @@ pub fn device_time(reply: &Element) -> Option<WallTime> {
     Some(WallTime::from_unix_millis(instant.as_millisecond()))
 }
 
+/// How an output is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OutputSettings {
+    /// Whether it returns by itself; `None` if the device says something else.
+    pub is_monostable: Option<bool>,
+    /// After how many seconds, where they are whole and written as such.
+    pub seconds: Option<u64>,
+    /// Its state at rest.
+    pub idle: Option<IdleState>,
+}
+
+impl OutputSettings {
+    /// Whether `message` would change nothing.
+    pub fn are(&self, message: &Message<'_>) -> bool {
+        match *message {
+            Message::Monostable { idle, seconds, .. } => {
+                *self == Self { is_monostable: Some(true), seconds: Some(seconds), idle: Some(idle) }
+            }
+            Message::Bistable { idle, .. } => self.is_monostable == Some(false) && self.idle == Some(idle),
+            _ => false,
+        }
+    }
+}
+
+/// How the output `token` is set, by a `GetRelayOutputsResponse`; `None` if the device has no such output.
+pub fn output_settings(reply: &Element, token: &str) -> Option<OutputSettings> {
+    let mut outputs = reply.all().filter(|element| element.name == "RelayOutputs");
+    let output = outputs.find(|output| output.attribute("token") == Some(token))?;
+    let text = |name: &str| output.find(name).map(|element| element.text.trim());
+    Some(OutputSettings {
+        is_monostable: match text("Mode") {
+            Some("Monostable") => Some(true),
+            Some("Bistable") => Some(false),
+            _ => None,
+        },
+        seconds: text("DelayTime").and_then(|delay| delay.strip_prefix("PT")?.strip_suffix('S')?.parse().ok()),
+        idle: match text("IdleState") {
+            Some("open") => Some(IdleState::Open),
+            Some("closed") => Some(IdleState::Closed),
+            _ => None,
+        },
+    })
+}
+
 /// The address of the event service.
 pub fn event_service(reply: &Element) -> Option<String> {
     Some(reply.find("Events")?.child("XAddr")?.text.clone()).filter(|address| !address.is_empty())
@@ -308,6 +356,7 @@ mod tests {
         for message in [
             Message::GetSystemDateAndTime,
             Message::GetEventCapabilities,
+            Message::GetOutputs,
             Message::Monostable { token: "a<&>", idle: IdleState::Closed, seconds: 3 },
             Message::Bistable { token: "a", idle: IdleState::Open },
             Message::SetState { token: "a", contact: Contact::On },
@@ -352,6 +401,26 @@ mod tests {
         };
         assert_eq!(fault("ter:NotAuthorized"), Refusal::NotAuthorized);
         assert_eq!(fault("ter:InvalidArgVal"), Refusal::Other("no such token".into()));
+    }
+
+    #[test]
+    fn the_settings_of_the_right_output_are_read() {
+        let reply = Element::parse(
+            b"<R><t:RelayOutputs xmlns:t='u' token='a'><t:Properties><t:Mode>Bistable</t:Mode><t:DelayTime>PT0S</t:DelayTime>\
+              <t:IdleState>closed</t:IdleState></t:Properties></t:RelayOutputs><RelayOutputs token='b'><Properties>\
+              <Mode>Monostable</Mode><DelayTime>PT5S</DelayTime><IdleState>open</IdleState></Properties></RelayOutputs>\
+              <RelayOutputs token='c'><Properties><DelayTime>P1D</DelayTime></Properties></RelayOutputs></R>",
+        );
+        let reply = reply.unwrap();
+        let settings = |token| output_settings(&reply, token);
+        let (a, b) = (settings("a").unwrap(), settings("b").unwrap());
+        assert_eq!((a.is_monostable, a.idle), (Some(false), Some(IdleState::Closed)));
+        assert!(a.are(&Message::Bistable { token: "a", idle: IdleState::Closed }));
+        assert!(!a.are(&Message::Bistable { token: "a", idle: IdleState::Open }));
+        assert!(b.are(&Message::Monostable { token: "b", idle: IdleState::Open, seconds: 5 }));
+        assert!(!b.are(&Message::Monostable { token: "b", idle: IdleState::Open, seconds: 6 }));
+        assert!(!b.are(&Message::Bistable { token: "b", idle: IdleState::Open }));
+        assert_eq!((settings("c"), settings("d")), (Some(OutputSettings::default()), None));
     }
 
     #[test]

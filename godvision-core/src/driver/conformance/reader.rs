@@ -104,6 +104,22 @@ async fn read(bench: &mut impl ReaderBench) -> ReaderEvent {
     panic!("nothing is read");
 }
 
+/// Presents until something is read, which has to be one of those. What a new link begins with may be lost: a driver that
+/// cannot see where a credential begins does not trust it.
+async fn reads_again(bench: &mut impl ReaderBench) {
+    let mut presented = Vec::new();
+    for _ in 0..PATIENCE.as_millis() / QUIET.as_millis() {
+        let key = bench.present(0);
+        presented.push(Presented { channel: 0, key }.into());
+        match tokio::time::timeout(2 * QUIET, bench.reader().next()).await {
+            Ok(Ok(event)) => return assert!(presented.contains(&event), "{event:?} was not presented"),
+            Ok(Err(error)) => assert!(error.is_temporary(), "an error that cannot pass: {error}"),
+            Err(_) => {}
+        }
+    }
+    panic!("nothing is read");
+}
+
 /// Listens for `time`; errors are fine, anything else is not.
 async fn hears_nothing(bench: &mut impl ReaderBench, time: Duration) {
     let listen = async {
@@ -246,8 +262,7 @@ pub async fn a_lost_link_is_told_and_heals(bench: &mut impl ReaderBench) {
     let told = next(bench).await;
     assert!(matches!(told, Err(ReaderError::Unreachable { .. })), "a lost link is told: {told:?}");
     bench.set_link(true);
-    let key = bench.present(0);
-    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
+    reads_again(bench).await;
 }
 
 /// Half a credential and a lost link make nothing, and spoil nothing that comes after.
@@ -258,8 +273,7 @@ pub async fn a_credential_cut_in_the_middle_is_none(bench: &mut impl ReaderBench
     hears_nothing(bench, QUIET).await;
     bench.set_link(true);
     hears_nothing(bench, QUIET).await;
-    let key = bench.present(0);
-    assert_eq!(read(bench).await, Presented { channel: 0, key }.into());
+    reads_again(bench).await;
 }
 
 /// Each [`Indication`] comes to be shown where the device can; where it cannot, the driver says so.
