@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::pass::Pass;
+use crate::rule::check::ANYONE;
 
 /// Digits of a PIN.
 pub const PIN_DIGITS: std::ops::RangeInclusive<usize> = 4..=12;
@@ -167,8 +168,11 @@ impl Directory {
     /// Adds a person. Their face and their passes are known by the name alone.
     ///
     /// # Errors
-    /// [`Error::PersonTwice`].
+    /// [`Error::PersonTwice`]; [`Error::PersonReserved`] for `anyone`, which means everybody in rules.
     pub fn add_person(&mut self, name: Name) -> Result<(), Error> {
+        if ANYONE.is_not(&name).is_err() {
+            return Err(Error::PersonReserved { name });
+        }
         if self.by_name.contains_key(&name) {
             return Err(Error::PersonTwice { person: name });
         }

@@ -61,6 +61,12 @@ pub enum Error {
         /// The person.
         person: Name,
     },
+    /// A name that rule documents have for everybody.
+    #[error("{name} means everybody in rules and can be nobody's name: choose another")]
+    PersonReserved {
+        /// The name.
+        name: Name,
+    },
     /// The ring has a key of this id.
     #[error("there is a pass key {id} already, and an id is never used again: take another")]
     PassKeyTwice {
@@ -285,6 +291,14 @@ pub enum RuleFault {
     /// A name that is none.
     #[error(transparent)]
     BadName(#[from] NameError),
+    /// A word that means all of them, where the name of one is expected.
+    #[error("{word} means every {of} and can be the name of none: choose another name")]
+    Reserved {
+        /// The word.
+        word: &'static str,
+        /// Of what: `person` or `door`.
+        of: &'static str,
+    },
     /// The same name or key again.
     #[error("{name} stands there twice")]
     Twice {
