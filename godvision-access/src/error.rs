@@ -122,6 +122,9 @@ pub enum Error {
         /// What is expected.
         detail: &'static str,
     },
+    /// A PIN was kept under a hash that is no longer used, so nothing matches it.
+    #[error("this PIN was kept in an older way and can never match: set it anew")]
+    OldPin,
     /// The relay's address is not understood.
     #[error("the relay's address is wrong: {detail}")]
     BadRelayUrl {
