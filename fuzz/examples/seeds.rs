@@ -333,7 +333,7 @@ fn passes(seeds: &Seeds, pass: &Secret) {
     fs::remove_dir_all(&folder).expect("our own folder");
 
     let digits = "0123456789abcdef".repeat(4);
-    for kind in ["card", "pin", "plate", "duress-pin", "duress-card"] {
+    for kind in ["card", "pin2", "plate", "duress-pin2", "duress-card", "pin"] {
         seeds.write("stored_key", kind, format!("{kind}:{digits}"));
     }
 }

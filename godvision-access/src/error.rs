@@ -61,6 +61,12 @@ pub enum Error {
         /// The person.
         person: Name,
     },
+    /// A name that rule documents have for everybody.
+    #[error("{name} means everybody in rules and can be nobody's name: choose another")]
+    PersonReserved {
+        /// The name.
+        name: Name,
+    },
     /// The ring has a key of this id.
     #[error("there is a pass key {id} already, and an id is never used again: take another")]
     PassKeyTwice {
@@ -116,6 +122,9 @@ pub enum Error {
         /// What is expected.
         detail: &'static str,
     },
+    /// A PIN was kept under a hash that is no longer used, so nothing matches it.
+    #[error("this PIN was kept in an older way and can never match: set it anew")]
+    OldPin,
     /// The relay's address is not understood.
     #[error("the relay's address is wrong: {detail}")]
     BadRelayUrl {
@@ -291,6 +300,14 @@ pub enum RuleFault {
     /// A name that is none.
     #[error(transparent)]
     BadName(#[from] NameError),
+    /// A word that means all of them, where the name of one is expected.
+    #[error("{word} means every {of} and can be the name of none: choose another name")]
+    Reserved {
+        /// The word.
+        word: &'static str,
+        /// Of what: `person` or `door`.
+        of: &'static str,
+    },
     /// The same name or key again.
     #[error("{name} stands there twice")]
     Twice {

@@ -27,5 +27,5 @@ mod base45;
 mod error;
 
 pub use error::{Error, RuleFault, SnapshotFault};
-pub use policy::{AccessControl, Ruling, is_guess};
+pub use policy::{AccessControl, Ruling};
 pub use rule::RuleSet;

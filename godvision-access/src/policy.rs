@@ -13,7 +13,7 @@ use godvision_core::{Name, Secret};
 
 use crate::credential::{Directory, Holder};
 use crate::pass::rolling::{ROLLING_PREFIX, RollingCode, RollingDefect};
-use crate::pass::{NameRef, Pass, PassDefect, PassVerifier, Uses};
+use crate::pass::{NameRef, Pass, PassVerifier, Uses};
 use crate::rule::{Answer, CompiledRules, CredentialKind, Kinds, Question};
 use crate::spent::{Spendable, Spending};
 
@@ -39,7 +39,10 @@ pub struct Ruling {
     pub rolling: Option<RollingCode>,
     /// Whether the person says that they are made to open. Nothing at the door may show it.
     pub duress: bool,
-    /// Whether this was a try at something secret: what a lockout counts. See [`is_guess`].
+    /// Whether this was a try at somebody's PIN: one that is nobody's. It is what the lockout of [`crate::premises`] counts,
+    /// and all it counts. A card that nobody has is a stranger's, and a queue of strangers must lock nobody out; whoever
+    /// sits on the wires of a reader copies a good card rather than try all (a secure channel keeps them off). Passes and
+    /// rolling codes are not guessed: their signatures and MACs are too long for it.
     pub guess: bool,
     /// Everything that counted as presented: this credential, and those shown before by the same person.
     pub presented: Kinds,
@@ -48,22 +51,11 @@ pub struct Ruling {
     pub completing: Kinds,
 }
 
-/// Whether a refusal of `reason` to a credential of `kind` ([`Key::kind`]) may have been a try at somebody's secret: a PIN
-/// or card that nobody has, a pass or rolling code that was forged. A face or a plate that nobody knows is a stranger, and
-/// what is known and not allowed, or out of date, is no try.
-///
-/// A QR code that is no pass at all, or one of another site, is [`Reason::BadPass`] too; [`Ruling::guess`] knows the
-/// difference, so that somebody's train ticket locks nobody out.
-pub fn is_guess(reason: Reason, kind: &str) -> bool {
-    matches!((reason, kind), (Reason::UnknownCredential, "pin" | "card") | (Reason::BadPass, "qr"))
-}
-
 impl From<Decision> for Ruling {
-    /// A ruling about nothing that is spent.
+    /// A ruling about nothing that is spent or guessed at.
     fn from(decision: Decision) -> Self {
-        let guess = is_guess(decision.reason, decision.credential);
         let (presented, completing) = (Kinds::NONE, Kinds::NONE);
-        Self { decision, pass: None, rolling: None, duress: false, guess, presented, completing }
+        Self { decision, pass: None, rolling: None, duress: false, guess: false, presented, completing }
     }
 }
 
@@ -161,10 +153,9 @@ impl AccessControl {
             presented: credential.at,
             decided: now,
         };
-        let is_try = !matches!(credential.key, Key::Qr(_)) || shown.is_forged;
-        let guess = is_try && is_guess(decision.reason, decision.credential);
+        let guess = kind == Some(CredentialKind::Pin) && decision.reason == Reason::UnknownCredential;
         let duress = holder.is_ok_and(|holder| holder.duress);
-        let Shown { pass, rolling, .. } = shown;
+        let Shown { pass, rolling } = shown;
         Ruling { decision, pass, rolling, duress, guess, presented, completing }
     }
 
@@ -174,16 +165,10 @@ impl AccessControl {
             return Err(Reason::UnknownTime);
         }
         if text.expose().starts_with(ROLLING_PREFIX) {
-            let code = self.passes.read_rolling(text, now.wall).map_err(|defect| {
-                shown.is_forged = defect == RollingDefect::Wrong;
-                defect.reason()
-            })?;
+            let code = self.passes.read_rolling(text, now.wall).map_err(RollingDefect::reason)?;
             return self.directory.holder_named(&shown.rolling.insert(code).person);
         }
-        let read = self.passes.read(text).map_err(|defect| {
-            shown.is_forged = matches!(defect, PassDefect::BadSignature | PassDefect::OutlivesKey);
-            Reason::BadPass
-        })?;
+        let read = self.passes.read(text).map_err(|_| Reason::BadPass)?;
         let read = &*shown.pass.insert(read);
         let holder = self.directory.holder_of(read)?;
         self.passes.check(read, now.wall)?;
@@ -203,6 +188,4 @@ impl AccessControl {
 struct Shown {
     pass: Option<Pass>,
     rolling: Option<RollingCode>,
-    /// Only who tries to get in with what they have no right to shows such a thing.
-    is_forged: bool,
 }

@@ -1,8 +1,11 @@
 //! One error refuses the document, with the line, column and key where the owner has to look.
 
+use godvision_access::credential::Directory;
 use godvision_access::rule::{
-    CALENDARS_MAX, CredentialKind, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, TEXT_BYTES_MAX,
+    CALENDARS_MAX, CredentialKind, DoorSet, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, Rule,
+    SCHEDULES_MAX, Subject, TEXT_BYTES_MAX,
 };
+use godvision_access::schedule::{Schedule, Weekly, Zone};
 use godvision_access::{Error, RuleFault, RuleSet};
 use godvision_core::signal::door::{Reason, Verdict};
 use godvision_core::{Name, WallTime};
@@ -205,61 +208,102 @@ fn columns_are_counted_in_characters() {
     assert_eq!((found.0, found.1), (2, 18));
 }
 
+/// So many entries `prefix0 = VALUE`, `prefix1 = VALUE`, ... of `table`.
+fn entries(table: &str, prefix: &str, value: &str, count: usize) -> String {
+    (0..count).fold(format!("version = 1\n[{table}]\n"), |text, n| text + &format!("{prefix}{n} = {value}\n"))
+}
+
+fn rule_for(count: usize) -> String {
+    let who: Vec<String> = (0..count).map(|n| format!("\"p{n}\"")).collect();
+    format!("version = 1\n[[rule]]\nname = \"r\"\npermit = [{}]\ndoors = [\"any\"]", who.join(","))
+}
+
 #[test]
 fn limits_hold() {
-    let too_long = format!("version = 1\n#{}", "x".repeat(TEXT_BYTES_MAX));
-    assert!(matches!(refused(&too_long).3, RuleFault::TooMany { limit: TEXT_BYTES_MAX, .. }));
+    type Text = fn(usize) -> String;
+    let texts: [(usize, Text); 5] = [
+        (TEXT_BYTES_MAX, |bytes| format!("version = 1\n#{}", "x".repeat(bytes - "version = 1\n#".len()))),
+        (RULE_PARTS_MAX, rule_for),
+        (GROUPS_EACH_MAX, |count| entries("groups", "g", "[\"ada\"]", count)),
+        (CALENDARS_MAX, |count| entries("holidays", "c", "[]", count)),
+        (SCHEDULES_MAX, |count| entries("schedules", "s", "[]", count)),
+    ];
+    for (most, text) in texts {
+        let set = RuleSet::parse(&text(most)).unwrap();
+        set.compile().unwrap();
+        let fault = refused(&text(most + 1)).3;
+        assert!(matches!(fault, RuleFault::TooMany { limit, .. } if limit == most), "{fault}");
+    }
 
-    let many_persons: Vec<String> = (0..=RULE_PARTS_MAX).map(|n| format!("\"p{n}\"")).collect();
-    let rule = |who: &[String]| {
-        format!("version = 1\n[[rule]]\nname = \"r\"\npermit = [{}]\ndoors = [\"any\"]", who.join(","))
-    };
-    assert!(RuleSet::parse(&rule(&many_persons[..RULE_PARTS_MAX])).is_ok());
-    assert!(matches!(refused(&rule(&many_persons)).3, RuleFault::TooMany { limit: RULE_PARTS_MAX, .. }));
-
-    let groups = |count: usize| {
-        (0..count).fold("version = 1\n[groups]\n".to_owned(), |text, n| text + &format!("g{n} = [\"ada\"]\n"))
-    };
-    assert!(RuleSet::parse(&groups(GROUPS_EACH_MAX)).is_ok());
-    assert!(matches!(refused(&groups(GROUPS_EACH_MAX + 1)).3, RuleFault::TooMany { limit: GROUPS_EACH_MAX, .. }));
-
-    let calendars = |count: usize| {
-        (0..count).fold("version = 1\n[holidays]\n".to_owned(), |text, n| text + &format!("c{n} = []\n"))
-    };
-    let mut set = RuleSet::parse(&calendars(CALENDARS_MAX)).unwrap();
-    assert!(matches!(refused(&calendars(CALENDARS_MAX + 1)).3, RuleFault::TooMany { limit: CALENDARS_MAX, .. }));
-    set.holidays.insert(name("one-more"), Default::default());
-    let error = set.compile().unwrap_err();
-    assert!(matches!(error, Error::Rule { fault: RuleFault::TooMany { limit: CALENDARS_MAX, .. }, .. }), "{error}");
-
-    // As many rules of full size as fit, and one more.
-    let mut set = RuleSet::parse(&rule(&many_persons[..RULE_PARTS_MAX])).unwrap();
-    let mut full = set.rules[0].clone();
-    full.doors = (0..RULE_PARTS_MAX).map(|n| godvision_access::rule::DoorSet::Door(name(&format!("d{n}")))).collect();
-    set.rules = (0..=PAIRS_MAX / RULE_PARTS_MAX / RULE_PARTS_MAX)
-        .map(|n| godvision_access::rule::Rule { name: name(&format!("r{n}")), ..full.clone() })
+    // What programs make is held to the same, and to as many rules of full size as fit.
+    let mut sets = [
+        (CALENDARS_MAX, RuleSet::parse(&entries("holidays", "c", "[]", CALENDARS_MAX)).unwrap()),
+        (SCHEDULES_MAX, RuleSet::parse(&entries("schedules", "s", "[]", SCHEDULES_MAX)).unwrap()),
+        (PAIRS_MAX, RuleSet::parse(&rule_for(RULE_PARTS_MAX)).unwrap()),
+    ];
+    sets[0].1.holidays.insert(name("one-more"), Default::default());
+    sets[1].1.schedules.insert("one-more".to_owned(), Schedule::weekly(Zone::utc(), Weekly::always()));
+    let mut full = sets[2].1.rules[0].clone();
+    full.doors = (0..RULE_PARTS_MAX).map(|n| DoorSet::Door(name(&format!("d{n}")))).collect();
+    sets[2].1.rules = (0..=PAIRS_MAX / RULE_PARTS_MAX / RULE_PARTS_MAX)
+        .map(|n| Rule { name: name(&format!("r{n}")), ..full.clone() })
         .collect();
-    let error = set.compile().unwrap_err();
-    assert!(matches!(error, Error::Rule { fault: RuleFault::TooMany { limit: PAIRS_MAX, .. }, .. }), "{error}");
+    for (most, set) in sets {
+        let error = set.compile().unwrap_err();
+        assert!(
+            matches!(error, Error::Rule { fault: RuleFault::TooMany { limit, .. }, .. } if limit == most),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_word_for_all_is_the_name_of_none() {
+    for (from, to, line, column, key) in [
+        ("\"ada\", \"bob\"", "\"ada\", \"anyone\"", 5, 17, "groups.staff"),
+        ("\"yard/gate\"]\n\n[sch", "\"any\"]\n\n[sch", 8, 22, "door_groups.yard"),
+        ("[[rule]]", "[doors]\nany = { relock = false }\n[[rule]]", 14, 7, "doors.any"),
+        ("[[rule]]", "[interlocks]\nall = [\"yard/gate\", \"any\"]\n[[rule]]", 14, 21, "interlocks.all"),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let found = refused(&GOOD.replacen(from, to, 1));
+        assert_eq!((found.0, found.1, &*found.2), (line, column, key), "{found:?}");
+        assert!(matches!(found.3, RuleFault::Reserved { .. }), "{found:?}");
+    }
+    // A program could else make a rule for one that is written as a rule for all.
+    let good = RuleSet::parse(GOOD).unwrap();
+    let mut sets = [good.clone(), good.clone(), good.clone(), good];
+    sets[0].rules[0].who = vec![Subject::Person(name("anyone"))];
+    sets[1].rules[0].doors = vec![DoorSet::Door(name("any"))];
+    sets[2].groups.insert(name("all"), [name("anyone")].into());
+    sets[3].door_groups.insert(name("all"), [name("any")].into());
+    for set in sets {
+        let error = set.compile().unwrap_err();
+        assert!(matches!(error, Error::Rule { fault: RuleFault::Reserved { .. }, .. }), "{error}");
+    }
+    let error = Directory::new([7; 16]).add_person(name("anyone")).unwrap_err();
+    assert!(matches!(error, Error::PersonReserved { .. }), "{error}");
 }
 
 #[test]
 fn rule_sets_made_by_programs_are_checked_too() {
-    let good = RuleSet::parse(GOOD).unwrap();
-    let mut twice = good.clone();
-    twice.rules[1].name = name("staff");
-    assert!(matches!(twice.compile(), Err(Error::Rule { fault: RuleFault::Twice { .. }, .. })));
-    let mut lost = good.clone();
-    lost.groups.clear();
-    assert!(matches!(lost.compile(), Err(Error::Rule { fault: RuleFault::UnknownGroup { .. }, .. })));
-    let mut lost = good.clone();
-    lost.schedules.clear();
-    assert!(matches!(lost.compile(), Err(Error::Rule { fault: RuleFault::UnknownSchedule { .. }, .. })));
-    let mut many = good;
-    many.groups = (0..=GROUPS_EACH_MAX).map(|n| (name(&format!("g{n}")), [name("ada")].into())).collect();
-    many.rules[0].who = many.groups.keys().cloned().map(godvision_access::rule::Subject::Group).collect();
-    assert!(matches!(
-        many.compile(),
-        Err(Error::Rule { fault: RuleFault::TooMany { limit: GROUPS_EACH_MAX, .. }, .. })
-    ));
+    type Case = (fn(&mut RuleSet), fn(&RuleFault) -> bool);
+    let cases: [Case; 4] = [
+        (|set| set.rules[1].name = name("staff"), |fault| matches!(fault, RuleFault::Twice { .. })),
+        (|set| set.groups.clear(), |fault| matches!(fault, RuleFault::UnknownGroup { .. })),
+        (|set| set.schedules.clear(), |fault| matches!(fault, RuleFault::UnknownSchedule { .. })),
+        (
+            |set| {
+                set.groups = (0..=GROUPS_EACH_MAX).map(|n| (name(&format!("g{n}")), [name("ada")].into())).collect();
+                set.rules[0].who = set.groups.keys().cloned().map(Subject::Group).collect();
+            },
+            |fault| matches!(fault, RuleFault::TooMany { limit: GROUPS_EACH_MAX, .. }),
+        ),
+    ];
+    for (spoil, is_expected) in cases {
+        let mut set = RuleSet::parse(GOOD).unwrap();
+        spoil(&mut set);
+        let error = set.compile().unwrap_err();
+        assert!(matches!(&error, Error::Rule { fault, .. } if is_expected(fault)), "{error}");
+    }
 }

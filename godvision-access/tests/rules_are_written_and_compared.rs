@@ -1,8 +1,10 @@
 //! A rule set is written as text and as bytes and read back equal; what differs between two is said line by line.
 
-use godvision_access::rule::{Change, schema};
+use godvision_access::rule::{CALENDARS_MAX, Change, SCHEDULES_MAX, schema};
+use godvision_access::schedule::{Calendar, Schedule, Weekly, Zone};
 use godvision_access::{Error, RuleSet, SnapshotFault};
-use godvision_core::WallTime;
+use godvision_core::{Name, WallTime};
+use sha2::{Digest, Sha256};
 
 const DOCUMENT: &str = r#"version = 1
 zone = "Europe/Berlin"
@@ -157,4 +159,56 @@ fn a_snapshot_is_read_back_equal_or_refused() {
     far.rules[0].from = Some(WallTime::from_unix_micros(i64::MIN));
     far.rules[0].priority = -1000;
     assert_eq!(RuleSet::from_bytes(&far.to_bytes()).unwrap(), far);
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// The bytes with another body: their length and digest are right.
+fn with_body(body: &[u8]) -> Vec<u8> {
+    [b"GVRULES\x01", &(body.len() as u64).to_le_bytes()[..], &Sha256::digest(body), body].concat()
+}
+
+#[test]
+fn a_snapshot_says_nothing_twice_and_no_more_than_a_document() {
+    // Names "a" and "b"; UTC; then groups, door groups, calendars, schedules, rules, layout.
+    let front = b"\x02\x01a\x01b\x03UTC";
+    let read = |rest: &[u8]| RuleSet::from_bytes(&with_body(&[front, rest].concat()));
+    let day = b"\x0a2026-12-24";
+    let calendar = [b"\x01".as_slice(), day].concat();
+    let good: [&[u8]; 5] = [
+        b"\x01\x00\x02\x00\x01\x00\x00\x00\x00\x00", // group a = [a, b]
+        b"\x00\x02\x00\x00\x01\x00\x00\x00\x00\x00", // door groups a and b
+        &[b"\x00\x00\x02\x00", &calendar[..], b"\x01", &calendar[..], b"\x00\x00\x00"].concat(),
+        b"\x00\x00\x00\x02\x01s\x03UTC\x00\x00\x01t\x03UTC\x00\x00\x00\x00", // schedules s and t
+        b"\x00\x00\x00\x00\x00\x00",
+    ];
+    for (number, rest) in good.into_iter().enumerate() {
+        let set = read(rest).unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(RuleSet::from_bytes(&set.to_bytes()).unwrap(), set);
+    }
+    let twice: [&[u8]; 4] = [
+        b"\x01\x00\x02\x01\x01\x00\x00\x00\x00\x00",
+        b"\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00",
+        &[b"\x00\x00\x02\x00", &calendar[..], b"\x00", &calendar[..], b"\x00\x00\x00"].concat(),
+        b"\x00\x00\x00\x02\x01s\x03UTC\x00\x00\x01s\x03UTC\x00\x00\x00\x00",
+    ];
+    for (number, rest) in twice.into_iter().enumerate() {
+        let read = read(rest);
+        assert!(matches!(read, Err(Error::Snapshot { fault: SnapshotFault::BadBody { .. } })), "{number}: {read:?}");
+    }
+
+    let mut set = RuleSet::default();
+    let year = Calendar::parse(["2026-01-01/2026-12-31"]).unwrap();
+    set.holidays = (0..CALENDARS_MAX).map(|n| (name(&format!("c{n}")), year.clone())).collect();
+    set.schedules =
+        (0..SCHEDULES_MAX).map(|n| (format!("s{n}"), Schedule::weekly(Zone::utc(), Weekly::always()))).collect();
+    assert_eq!(RuleSet::from_bytes(&set.to_bytes()).unwrap(), set);
+    let (mut calendars, mut schedules) = (set.clone(), set);
+    calendars.holidays.insert(name("one-more"), year);
+    schedules.schedules.insert("one-more".to_owned(), Schedule::weekly(Zone::utc(), Weekly::default()));
+    for set in [calendars, schedules] {
+        assert!(RuleSet::from_bytes(&set.to_bytes()).is_err());
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use godvision_access::io::snapshot_file::{Origin, load, read, save};
+use godvision_access::premises::{DoorPlan, Layout};
 use godvision_access::{Error, RuleFault, RuleSet};
 
 const GOOD: &str = "version = 1\n[[rule]]\nname = \"staff\"\npermit = [\"ada\"]\ndoors = [\"any\"]\n";
@@ -77,6 +79,26 @@ fn a_save_that_fails_leaves_the_old_one() {
     let mut bad = set.clone();
     bad.rules[0].during = Some("never defined".to_owned());
     assert!(matches!(save(&snapshot, &bad), Err(Error::Rule { .. })));
+    // Nor what compiles, and could not be read back: the layout is no part of the index.
+    let spoil: [fn(&mut Layout); 3] = [
+        |layout| {
+            let free_during = Some("never defined".to_owned());
+            layout.doors.insert("x".parse().unwrap(), DoorPlan { free_during, ..DoorPlan::default() });
+        },
+        |layout| {
+            let door = DoorPlan { held_after: Duration::ZERO, ..DoorPlan::default() };
+            layout.doors.insert("x".parse().unwrap(), door);
+        },
+        |layout| _ = layout.interlocks.insert("lock".parse().unwrap(), ["x".parse().unwrap()].into()),
+    ];
+    for spoil in spoil {
+        let mut bad = RuleSet::default();
+        spoil(&mut bad.layout);
+        bad.compile().unwrap();
+        let saved = save(&snapshot, &bad);
+        assert!(matches!(saved, Err(Error::Snapshot { .. })), "{:?}: {saved:?}", bad.layout);
+        assert_eq!(read(&snapshot).unwrap(), set);
+    }
     // The new file cannot be made: a folder is in its place.
     fs::create_dir(folder.0.join("rules.snapshot.new")).unwrap();
     assert!(matches!(save(&snapshot, &RuleSet::default()), Err(Error::RuleFile { .. })));

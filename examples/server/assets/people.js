@@ -120,10 +120,10 @@ const button = (text, act, isQuiet = true) => {
 
 function show({ keys: all }) {
   const list = keys.querySelector('.held');
-  list.replaceChildren(...all.map(({ id, kind, label, revoked, added }) => {
+  list.replaceChildren(...all.map(({ id, kind, label, revoked, set_anew: isOld, added }) => {
     const item = document.createElement('li');
     const what = document.createElement('span');
-    what.textContent = [words[kind], label, revoked ? `· ${words.withdrawn}` : ''].filter(Boolean).join(' ');
+    what.textContent = [words[kind], label, isOld && `· ${words.anew}`, revoked && `· ${words.withdrawn}`].filter(Boolean).join(' ');
     if (revoked) what.className = 'soft';
     const since = document.createElement('gv-time');
     since.setAttribute('datetime', added);
@@ -157,7 +157,7 @@ function carries(row) {
   ask();
   keys.querySelector('h2').textContent = fill(words.title, holder);
   show({ keys: [...row.querySelectorAll('[data-key]')].map(({ dataset: it }) => (
-    { id: it.key, kind: it.kind, label: it.label, revoked: it.withdrawn === 'true', added: it.added })) });
+    { id: it.key, kind: it.kind, label: it.label, revoked: it.withdrawn === 'true', set_anew: it.anew === 'true', added: it.added })) });
   keys.showModal();
 }
 

@@ -11,7 +11,9 @@ use godvision_access::pass::PassVerifier;
 use godvision_core::journal::{Journal, Kept, Query};
 use godvision_core::signal::door::{Credential, Decision, Key, Reason, Verdict};
 use godvision_core::{Clock, Secret};
-use godvision_server::store::{KEYS_EACH_MAX, PERSON_GROUPS_MAX, PeopleQuery, Store, StoreError, verify};
+use godvision_server::store::{
+    DATABASE_FILE, KEYS_EACH_MAX, PERSON_GROUPS_MAX, PeopleQuery, Store, StoreError, verify,
+};
 
 /// What a door would decide now.
 fn decided(store: &Store, key: Key) -> Decision {
@@ -314,4 +316,34 @@ async fn a_duress_pin_opens_like_the_other_and_is_told_apart() {
     assert!(who("2581").is_err() && who("2582").is_ok_and(|it| it.duress) && who("2580").is_ok_and(|it| !it.duress));
     let page = server.get("/people", &token).await.text();
     assert!(page.contains("Duress PIN</span>") && !page.contains("2582"));
+}
+
+#[tokio::test]
+async fn a_pin_that_was_kept_in_an_older_way_is_to_be_set_anew() {
+    let (server, token) = with_rules().await;
+    ask(&server, &token, Method::PUT, "/api/v1/people/bob", "{}").await;
+    let give = r#"{"kind": "pin", "key": "258046"}"#;
+    let given = ask(&server, &token, Method::POST, "/api/v1/people/bob/keys", give).await;
+    assert!(given.text().contains(r#""set_anew":false"#), "{}", given.text());
+    let database = format!("sqlite://{}", server.folder.path().join(DATABASE_FILE).display());
+    let raw = sqlx::SqlitePool::connect(&database).await.unwrap();
+    let done =
+        sqlx::query("UPDATE person_key SET stored = replace(stored, 'pin2:', 'pin:')").execute(&raw).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    raw.close().await;
+
+    let listed = ask(&server, &token, Method::GET, "/api/v1/people", "").await.text();
+    assert!(listed.contains(r#""set_anew":true"#), "{listed}");
+    assert!(server.get("/people", &token).await.text().contains("PIN · set anew</span>"));
+    // The next change of the people reads them all: nobody is locked out of the cabinet by it.
+    let other = ask(&server, &token, Method::PUT, "/api/v1/people/carl", "{}").await;
+    assert_eq!(other.status, StatusCode::OK, "{}", other.text());
+    assert_eq!(reason(&server.store, Key::Pin("258046".into())), Reason::UnknownCredential);
+
+    let given = ask(&server, &token, Method::POST, "/api/v1/people/bob/keys", give).await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.text());
+    let listed = ask(&server, &token, Method::GET, "/api/v1/people", "").await.text();
+    assert_eq!(listed.matches("set_anew").count(), 1, "the new one takes its place: {listed}");
+    assert!(listed.contains(r#""set_anew":false"#), "{listed}");
+    assert_eq!(decided(&server.store, Key::Pin("258046".into())).user, Some("bob".parse().unwrap()));
 }

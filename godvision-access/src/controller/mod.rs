@@ -38,6 +38,7 @@ pub use shared::{EFFECTS_MAX, PremisesCommand, SharedPremises};
 use crate::door::DoorOptions;
 use crate::policy::AccessControl;
 use crate::relay::RelayRegistry;
+use crate::rule::check::ANY_DOOR;
 use crate::spent::SpentStore;
 use running::Running;
 
@@ -179,6 +180,7 @@ impl Unit for DoorUnit {
     }
 
     fn create(&self, name: &Name, params: &Params) -> Result<Box<dyn Component>, ParamError> {
+        ANY_DOOR.is_not(name).map_err(|fault| params.error("name", fault.to_string()))?;
         let seconds = |key| params.seconds(key).ok_or_else(|| params.error(key, "seconds are missing"));
         let url = params.secret("relay").ok_or_else(|| params.error("relay", "the relay's address is missing"))?;
         let relay = self.relays.open(url).map_err(|error| params.error("relay", error.to_string()))?;

@@ -131,7 +131,7 @@ impl Settling {
             presented: ruling.presented,
             rules,
             completing: ruling.completing,
-            is_guess: ruling.guess && kind == CredentialKind::Pin,
+            is_guess: ruling.guess,
             is_duress: ruling.duress,
             to_spend: ruling.spending(),
         };

@@ -7,7 +7,29 @@
 //! A snapshot is written to a new file, synced, and renamed over the old one; then its folder is synced. A crash leaves the
 //! old one or the new one.
 //!
-//! **Never:** a snapshot of rules that do not compile.
+//! For programs that keep their rules in a file. One that has a database keeps them there with
+//! [`RuleSet::to_bytes`](crate::RuleSet::to_bytes) or as the document, under the same law: never over the last good ones.
+//!
+//! ```
+//! use godvision_access::io::snapshot_file::{Origin, load};
+//!
+//! # let folder = std::env::temp_dir().join(format!("godvision-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! let (document, snapshot) = (folder.join("rules.toml"), folder.join("rules.last-good"));
+//! std::fs::write(&document, "version = 1\n[[rule]]\nname = \"staff\"\npermit = [\"ada\"]\ndoors = [\"any\"]\n")?;
+//! assert!(matches!(load(&document, &snapshot)?.origin, Origin::Document { unsaved: None }));
+//!
+//! std::fs::write(&document, "version = 1\n[[rule]")?; // a typing mistake
+//! let loaded = load(&document, &snapshot)?; // an error only where there is no good snapshot either
+//! if let Origin::Snapshot { because } = &loaded.origin {
+//!     eprintln!("the last good rules serve: {because}");
+//! }
+//! assert_eq!(loaded.rules.len(), 1);
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Never:** a snapshot that could not be read back, or of rules that do not compile.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -52,7 +74,7 @@ pub fn load(document: &Path, snapshot: &Path) -> Result<Loaded, Error> {
             let bytes = set.to_bytes();
             // What is there already is not written again.
             let is_there = read_bytes(snapshot, SNAPSHOT_BYTES_MAX).is_ok_and(|there| there == bytes);
-            let unsaved = if is_there { None } else { save_bytes(snapshot, &bytes).err() };
+            let unsaved = if is_there { None } else { keep(snapshot, &bytes).err() };
             Ok(Loaded { set, rules, origin: Origin::Document { unsaved } })
         }
         Err(because) => {
@@ -63,13 +85,15 @@ pub fn load(document: &Path, snapshot: &Path) -> Result<Loaded, Error> {
     }
 }
 
-/// Writes `set` to `path`, whole or not at all. Blocks for two `fsync`.
+/// Writes `set` to `path`, whole or not at all. Blocks for two `fsync`. What could not be read back is not written, so that
+/// it never takes the place of what can: [`RuleSet::compile`] knows nothing of the layout.
 ///
 /// # Errors
-/// [`Error::Rule`] if it does not compile; [`Error::RuleFile`].
+/// [`Error::Rule`] if it does not compile; [`Error::Snapshot`] if its layout is none that a document could describe;
+/// [`Error::RuleFile`].
 pub fn save(path: &Path, set: &RuleSet) -> Result<(), Error> {
     set.compile()?;
-    save_bytes(path, &set.to_bytes())
+    keep(path, &set.to_bytes())
 }
 
 /// Reads what [`save`] wrote.
@@ -95,6 +119,12 @@ fn read_bytes(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // One byte more than may be there, so that the reader sees that there is too much.
     File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Writes `bytes`, if they are a snapshot that would serve.
+fn keep(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    RuleSet::from_bytes(bytes)?.compile()?;
+    save_bytes(path, bytes)
 }
 
 fn save_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use godvision_core::{Name, WallTime};
 
 use crate::error::{Error, RuleFault};
 use crate::rule::RuleSet;
+use crate::rule::check::ANY_DOOR;
 use crate::rule::near::nearest;
 use crate::schedule::{Calendars, Schedule, is_plausible};
 
@@ -170,6 +171,7 @@ pub struct Layout {
 impl Layout {
     /// What is wrong with the door `name`, given the groups and schedules of `rules`.
     pub(crate) fn check_door(&self, rules: &RuleSet, name: &Name, door: &DoorPlan) -> Result<(), RuleFault> {
+        ANY_DOOR.is_not(name)?;
         for area in [&door.from, &door.into].into_iter().flatten() {
             if !self.areas.contains_key(area) {
                 return Err(RuleFault::UnknownArea { name: area.clone() });

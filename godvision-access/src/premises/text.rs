@@ -24,6 +24,7 @@ use toml::de::{DeTable, DeValue};
 use super::layout::{AreaPlan, DoorPlan, Escort, FirstCard, Layout, LockoutPlan, PARTS_MAX, Passback, TIME_MAX};
 use crate::error::RuleFault;
 use crate::rule::RuleSet;
+use crate::rule::check::ANY_DOOR;
 use crate::rule::schema::{FieldKind, Record, Required, Shape, field};
 use crate::rule::text::{Fault, Value, as_table, as_text, as_texts, fail, name, only};
 use crate::rule::write::{key as quoted_key, list, quoted};
@@ -172,7 +173,9 @@ pub(crate) fn read(table: &DeTable<'_>, rules: &RuleSet) -> Result<Layout, Fault
             let own = name(own.span().start, &key, own.get_ref())?;
             let mut names = std::collections::BTreeSet::new();
             for (at, text) in as_texts(doors, &key)? {
-                if !names.insert(name(at, &key, text)?) {
+                let door = name(at, &key, text)?;
+                ANY_DOOR.is_not(&door).or_else(|fault| fail(at, &key, fault))?;
+                if !names.insert(door) {
                     return fail(at, &key, RuleFault::Twice { name: text.to_owned() });
                 }
             }

@@ -169,7 +169,7 @@ impl Times {
 }
 
 fn check(set: &RuleSet) -> Result<usize, Error> {
-    set.check_schedules().map_err(|(rule, fault)| Error::Rule { rule, fault })?;
+    set.check_parts().map_err(|(rule, fault)| Error::Rule { rule, fault })?;
     let mut seen = HashSet::with_capacity(set.rules.len());
     let mut pairs_count = 0usize;
     for rule in &set.rules {

@@ -3,6 +3,7 @@
 //! ```text
 //! RuleSet (rules, groups, schedules) <-- text.rs, write.rs   what an owner writes, refused whole with line and column
 //!    |  compile.rs, index.rs             schema.rs            the document's records and keys, for readers and forms
+//!    |                                   check.rs             what holds of any set, from a document or a program
 //!    |                                   spec.rs              the meaning, as plainly as it can be written: linear
 //!    |                                   explain.rs, diff.rs  why, and why not, rule by rule; what a change changes
 //!    |                                   cedar.rs, snapshot.rs  the same rules for Cedar's tools, and as bytes
@@ -20,6 +21,7 @@
 //! **Never:** the state of a door (that is [`crate::door`]), the clock, a priority that lets a permission beat a prohibition.
 
 mod cedar;
+pub(crate) mod check;
 mod compile;
 mod decide;
 mod diff;
@@ -39,9 +41,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use godvision_core::signal::door::{Reason, Verdict};
 use godvision_core::{Name, WallTime};
 
-use crate::error::{Error, RuleFault};
+use crate::error::Error;
 use crate::premises::Layout;
-use crate::schedule::{Calendars, INTERVALS_MAX, Schedule, Zone};
+use crate::schedule::{Calendars, Schedule, Zone};
 
 pub use cedar::{CedarExport, CedarRequest};
 pub use compile::CompiledRules;
@@ -60,6 +62,8 @@ pub const RULE_PARTS_MAX: usize = 1_000;
 pub const GROUPS_EACH_MAX: usize = 64;
 /// Most calendars of a rule set.
 pub const CALENDARS_MAX: usize = 256;
+/// Most schedules of a rule set: a compiled one takes 1.3 KB.
+pub const SCHEDULES_MAX: usize = 1_024;
 /// Priorities lie between this and its negative.
 pub const PRIORITY_MAX: i32 = 1_000;
 /// Most pairs of subject and door of all rules together: what bounds the memory of [`CompiledRules`] (about 1 GiB).
@@ -214,8 +218,8 @@ impl RuleSet {
         diff::changes(self, newer)
     }
 
-    /// The same rules as bytes: versioned, with their length and digest. [`RuleSet::from_bytes`] reads them back equal if
-    /// they compile.
+    /// The same rules as bytes: versioned, with their length and digest. [`RuleSet::from_bytes`] reads them back equal, or
+    /// refuses what only a program can build: a set that does not compile, a layout that no document could describe.
     pub fn to_bytes(&self) -> Vec<u8> {
         snapshot::to_bytes(self)
     }
@@ -264,70 +268,6 @@ impl RuleSet {
         let mut slice = self.clone();
         slice.rules.retain(|rule| spec::is_about_door(self, rule, &question));
         slice
-    }
-
-    /// What must hold besides the rules themselves: names the schedule or calendar that is wrong.
-    pub(crate) fn check_schedules(&self) -> Result<(), (String, RuleFault)> {
-        if self.holidays.len() > CALENDARS_MAX {
-            return Err(("holidays".into(), RuleFault::TooMany { what: "calendars", limit: CALENDARS_MAX }));
-        }
-        for (name, schedule) in &self.schedules {
-            let hours = schedule.holidays.iter().map(|(_, hours)| hours.spans().len());
-            if hours.chain([schedule.weekly.texts().len(), schedule.holidays.len()]).any(|count| count > INTERVALS_MAX)
-            {
-                return Err((name.clone(), RuleFault::TooMany { what: "intervals", limit: INTERVALS_MAX }));
-            }
-            for (index, (calendar, _)) in schedule.holidays.iter().enumerate() {
-                if !self.holidays.contains_key(calendar) {
-                    let near = near::nearest(calendar.as_str(), self.holidays.keys().map(Name::as_str));
-                    return Err((name.clone(), RuleFault::UnknownCalendar { name: calendar.clone(), near }));
-                }
-                if schedule.holidays.iter().take(index).any(|(earlier, _)| earlier == calendar) {
-                    return Err((name.clone(), RuleFault::Twice { name: calendar.to_string() }));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn check(&self, rule: &Rule) -> Result<(), RuleFault> {
-        let unknown_group = |name: &Name, known: &BTreeMap<Name, BTreeSet<Name>>| {
-            let near = near::nearest(name.as_str(), known.keys().map(Name::as_str));
-            Err(RuleFault::UnknownGroup { name: name.clone(), near })
-        };
-        for subject in &rule.who {
-            if let Subject::Group(name) = subject
-                && !self.groups.contains_key(name)
-            {
-                return unknown_group(name, &self.groups);
-            }
-        }
-        for door in &rule.doors {
-            if let DoorSet::Group(name) = door
-                && !self.door_groups.contains_key(name)
-            {
-                return unknown_group(name, &self.door_groups);
-            }
-        }
-        if rule.who.len() > RULE_PARTS_MAX || rule.doors.len() > RULE_PARTS_MAX {
-            return Err(RuleFault::TooMany { what: "subjects or doors in one rule", limit: RULE_PARTS_MAX });
-        }
-        if let Some(name) = &rule.during
-            && !self.schedules.contains_key(name)
-        {
-            let near = near::nearest(name, self.schedules.keys().map(String::as_str));
-            return Err(RuleFault::UnknownSchedule { name: name.clone(), near });
-        }
-        if rule.from.zip(rule.until).is_some_and(|(from, until)| from >= until) {
-            return Err(RuleFault::EmptyPeriod);
-        }
-        if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&rule.priority) {
-            return Err(RuleFault::Expected { expected: "a priority from -1000 to 1000" });
-        }
-        if rule.effect == Effect::Forbid && rule.priority != 0 {
-            return Err(RuleFault::Expected { expected: "no priority (a prohibition wins in any case)" });
-        }
-        Ok(())
     }
 }
 

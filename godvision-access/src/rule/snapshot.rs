@@ -12,7 +12,8 @@
 //! may write rules.
 //!
 //! The reader believes nothing: every count is held against the bytes that are left before room is made for it, names,
-//! zones, hours and days are checked as those of a document are, and what is left over is an error.
+//! zones, hours and days are checked as those of a document are, and what is left over is an error, as is a name twice. Of
+//! what grows when it is read (a period of a calendar to its days) there are no more than a document may have.
 //!
 //! **Never:** the index (it is built anew: 0.3 s for a million rules), a version that is guessed.
 
@@ -22,7 +23,7 @@ use godvision_core::{Name, WallTime};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use super::{By, DoorSet, Effect, Rule, RuleSet, Subject};
+use super::{By, CALENDARS_MAX, DoorSet, Effect, Rule, RuleSet, SCHEDULES_MAX, Subject};
 use crate::error::SnapshotFault;
 use crate::premises::text;
 use crate::schedule::{Calendar, Hours, Schedule, Weekly, Zone};
@@ -238,9 +239,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// At most `most` things by their names, each name once. What is too much is refused before room is made for it.
+    fn map<K: Ord, V>(
+        &mut self,
+        most: usize,
+        mut item: impl FnMut(&mut Self) -> Option<(K, V)>,
+    ) -> Option<BTreeMap<K, V>> {
+        let count = self.count().filter(|count| *count <= most)?;
+        let mut map = BTreeMap::new();
+        for _ in 0..count {
+            let (name, value) = item(self)?;
+            map.insert(name, value).is_none().then_some(())?;
+        }
+        Some(map)
+    }
+
     fn groups(&mut self) -> Option<BTreeMap<Name, BTreeSet<Name>>> {
-        let groups = self.list(|it| Some((it.name()?, it.list(Self::name)?.into_iter().collect())))?;
-        Some(groups.into_iter().collect())
+        self.map(usize::MAX, |it| {
+            let (group, members) = (it.name()?, it.map(usize::MAX, |it| Some((it.name()?, ())))?);
+            Some((group, members.into_keys().collect()))
+        })
     }
 
     fn set(&mut self) -> Option<RuleSet> {
@@ -248,20 +266,20 @@ impl<'a> Reader<'a> {
         let mut set = RuleSet { zone: Zone::named(self.text()?).ok()?, ..RuleSet::default() };
         set.groups = self.groups()?;
         set.door_groups = self.groups()?;
-        let calendars = self.list(|it| {
+        set.holidays = self.map(CALENDARS_MAX, |it| {
             let (name, days) = (it.name()?, it.list(Self::text)?);
             Some((name, Calendar::parse(days).ok()?))
         })?;
-        set.holidays = calendars.into_iter().collect();
+        // In the order of the bytes: by which the rules mean them.
         let mut names = Vec::new();
-        let schedules = self.list(|it| {
-            names.push(it.text()?.to_owned());
+        set.schedules = self.map(SCHEDULES_MAX, |it| {
+            let name = it.text()?.to_owned();
+            names.push(name.clone());
             let zone = Zone::named(it.text()?).ok()?;
             let mut schedule = Schedule::weekly(zone, Weekly::parse(it.list(Self::text)?).ok()?);
             schedule.holidays = it.list(|it| Some((it.name()?, Hours::parse(it.text()?).ok()?)))?;
-            Some(schedule)
+            Some((name, schedule))
         })?;
-        set.schedules = names.iter().cloned().zip(schedules).collect();
         set.rules = self.list(|it| it.rule(&names))?;
         let table = DeTable::parse(self.text()?).ok()?;
         set.layout = text::read(table.get_ref(), &set).ok()?;

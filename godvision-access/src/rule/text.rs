@@ -8,9 +8,11 @@ use godvision_core::{Name, WallTime};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::check::{ANY_DOOR, ANYONE, Word};
 use super::schema::{self, Record, schema};
 use super::{
-    By, CALENDARS_MAX, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, Subject, TEXT_BYTES_MAX,
+    By, CALENDARS_MAX, DoorSet, Effect, GROUPS_EACH_MAX, Kinds, RULE_PARTS_MAX, Rule, RuleSet, SCHEDULES_MAX, Subject,
+    TEXT_BYTES_MAX,
 };
 use crate::error::{Error, RuleFault};
 use crate::schedule::{Calendar, Calendars, Hours, Schedule, Weekly, Zone};
@@ -75,17 +77,22 @@ fn read(table: &DeTable<'_>) -> Result<RuleSet, Fault> {
     if let Some(value) = table.get("zone") {
         set.zone = zone(value, "zone")?;
     }
-    set.groups = groups(table, "groups")?;
-    set.door_groups = groups(table, "door_groups")?;
+    set.groups = groups(table, "groups", ANYONE)?;
+    set.door_groups = groups(table, "door_groups", ANY_DOOR)?;
     set.holidays = calendars(table, schema::HOLIDAYS.table)?;
     if let Some(value) = table.get("schedules") {
         for (name, value) in as_table(value, "schedules")? {
             let (name, key) = (name.get_ref().as_ref(), format!("schedules.{}", name.get_ref()));
-            set.schedules.insert(name.to_owned(), schedule(value, &key, &set)?);
-            set.check_schedules().or_else(|(_, fault)| {
+            if set.schedules.len() == SCHEDULES_MAX {
+                let fault = RuleFault::TooMany { what: "schedules", limit: SCHEDULES_MAX };
+                return fail(value.span().start, &key, fault);
+            }
+            let schedule = schedule(value, &key, &set)?;
+            set.check_schedule(&schedule).or_else(|fault| {
                 let holidays = value.get_ref().as_table().and_then(|table| table.get("holidays"));
                 fail(holidays.unwrap_or(value).span().start, &format!("{key}, holidays"), fault)
             })?;
+            set.schedules.insert(name.to_owned(), schedule);
         }
     }
     if let Some(value) = table.get("rule") {
@@ -143,7 +150,7 @@ fn zone(value: &Value<'_>, key: &str) -> Result<Zone, Fault> {
     Zone::named(as_text(value, key)?).or_else(|fault| fail(value.span().start, key, fault))
 }
 
-fn groups(table: &DeTable<'_>, key: &str) -> Result<BTreeMap<Name, BTreeSet<Name>>, Fault> {
+fn groups(table: &DeTable<'_>, key: &str, all: Word) -> Result<BTreeMap<Name, BTreeSet<Name>>, Fault> {
     let mut groups = BTreeMap::new();
     let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
     let Some(value) = table.get(key) else { return Ok(groups) };
@@ -153,6 +160,7 @@ fn groups(table: &DeTable<'_>, key: &str) -> Result<BTreeMap<Name, BTreeSet<Name
         let mut names = BTreeSet::new();
         for (at, text) in as_texts(members, &full_key)? {
             let member = name(at, &full_key, text)?;
+            all.is_not(&member).or_else(|fault| fail(at, &full_key, fault))?;
             let count = counts.entry(member.clone()).or_default();
             *count += 1;
             if *count > GROUPS_EACH_MAX {
@@ -301,7 +309,7 @@ fn some_texts<'a>(value: &'a Value<'_>, key: &str) -> Result<Vec<(usize, &'a str
 
 fn subjects(value: &Value<'_>, key: &str) -> Result<Vec<Subject>, Fault> {
     let read = |(at, text): (usize, &str)| match (text, text.strip_prefix("group:")) {
-        ("anyone", _) => Ok(Subject::Anyone),
+        (all, _) if all == ANYONE.text => Ok(Subject::Anyone),
         (_, Some(group)) => name(at, key, group).map(Subject::Group),
         (person, None) => name(at, key, person).map(Subject::Person),
     };
@@ -310,7 +318,7 @@ fn subjects(value: &Value<'_>, key: &str) -> Result<Vec<Subject>, Fault> {
 
 fn door_sets(value: &Value<'_>, key: &str) -> Result<Vec<DoorSet>, Fault> {
     let read = |(at, text): (usize, &str)| match (text, text.strip_prefix("group:")) {
-        ("any", _) => Ok(DoorSet::Any),
+        (all, _) if all == ANY_DOOR.text => Ok(DoorSet::Any),
         (_, Some(group)) => name(at, key, group).map(DoorSet::Group),
         (door, None) => name(at, key, door).map(DoorSet::Door),
     };

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use godvision_core::{Name, WallTime};
 
+use super::check::{ANY_DOOR, ANYONE};
 use super::{By, DoorSet, Effect, Rule, RuleSet, Subject};
 use crate::schedule::{Local, Schedule, Zone};
 
@@ -91,7 +92,7 @@ pub(super) fn subject(subject: &Subject) -> String {
     match subject {
         Subject::Person(name) => name.to_string(),
         Subject::Group(name) => format!("group:{name}"),
-        Subject::Anyone => "anyone".to_owned(),
+        Subject::Anyone => ANYONE.text.to_owned(),
     }
 }
 
@@ -99,7 +100,7 @@ pub(super) fn door_set(doors: &DoorSet) -> String {
     match doors {
         DoorSet::Door(name) => name.to_string(),
         DoorSet::Group(name) => format!("group:{name}"),
-        DoorSet::Any => "any".to_owned(),
+        DoorSet::Any => ANY_DOOR.text.to_owned(),
     }
 }
 

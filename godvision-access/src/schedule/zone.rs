@@ -70,15 +70,22 @@ impl Zone {
     }
 
     /// The instant that `text` names: RFC 3339 with an offset, or a local date (its midnight) or date and time in this
-    /// zone.
+    /// zone. A text that names another zone (`[America/New_York]`) is refused, not read in this one.
     ///
     /// # Errors
     /// [`RuleFault::NotAMoment`]; [`RuleFault::AmbiguousTime`] for a local time that clocks skip or show twice.
     pub fn instant(&self, text: &str) -> Result<WallTime, RuleFault> {
+        let not_a_moment = || RuleFault::NotAMoment { text: text.chars().take(64).collect() };
+        // jiff takes an annotation, and passes over it wherever there is an offset or a local time is asked for.
+        if text.contains('[') {
+            return Err(not_a_moment());
+        }
         if let Ok(instant) = text.parse::<Timestamp>() {
             return Ok(WallTime::from_unix_micros(instant.as_microsecond()));
         }
-        let not_a_moment = || RuleFault::NotAMoment { text: text.chars().take(64).collect() };
+        if !is_local(text) {
+            return Err(not_a_moment());
+        }
         let local: jiff::civil::DateTime = text.parse().map_err(|_| not_a_moment())?;
         let instant = self.0.to_ambiguous_timestamp(local).unambiguous();
         let instant = instant.map_err(|_| RuleFault::AmbiguousTime { text: text.chars().take(64).collect() })?;
@@ -92,6 +99,15 @@ impl Zone {
         let changes = self.0.following(begin).map(|change| (change.timestamp().as_second(), change.offset().seconds()));
         Offsets(std::iter::once(first).chain(changes.take_while(|(from_s, _)| *from_s < PLAUSIBLE_UNTIL_S)).collect())
     }
+}
+
+/// Whether `text` can only be a local date or date and time: with an offset that is none, jiff would read it as if there
+/// were no offset.
+fn is_local(text: &str) -> bool {
+    let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    let date = date.strip_prefix(['+', '-']).unwrap_or(date);
+    let holds = |text: &str, more: &[u8]| text.bytes().all(|it| it.is_ascii_digit() || more.contains(&it));
+    holds(date, b"-") && matches!(date.matches('-').count(), 0 | 2) && holds(time, b":.,")
 }
 
 impl fmt::Display for Zone {
@@ -153,6 +169,30 @@ mod tests {
         for text in ["", "soon", "2026-13-01", "2026-02-30", "08:00"] {
             assert!(matches!(zone.instant(text), Err(RuleFault::NotAMoment { .. })), "{text}");
         }
+        // What names another zone, or an offset that is none, is not read by the clocks of this one.
+        for text in [
+            "2026-11-21T18:00:00[America/New_York]",
+            "2026-11-21T18:00:00+01:00[America/New_York]",
+            "2026-11-21T18:00:00Z[Europe/Berlin]",
+            "2026-11-21T18:00:00[!u-ca=hebrew]",
+            "2026-11-21[America/New_York]",
+            "2026-11-21T18+01[Europe/Berlin]",
+            "2026-11-21T18:00:00+26:00",
+            "2026-11-21T18:00:00-26:00",
+            "2026-11-21T18:00:00 -05:00",
+            "2026-11-21-05:00",
+            "20261121-0500",
+            "2026-11-21Z",
+            "2026-11-21T18:00:00 EST",
+        ] {
+            assert!(
+                matches!(zone.instant(text), Err(RuleFault::NotAMoment { .. })),
+                "{text}: {:?}",
+                zone.instant(text)
+            );
+        }
+        assert_eq!(zone.instant("2026-11-21 18:00:00.5"), Ok(at("2026-11-21T17:00:00.5Z")));
+        assert_eq!(zone.instant("+002026-11-21"), zone.instant("2026-11-21"));
         assert!(matches!(Zone::named("Europe/Atlantis"), Err(RuleFault::UnknownZone { .. })));
     }
 

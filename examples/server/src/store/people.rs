@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use godvision_access::Error;
 use godvision_access::credential::{Directory, StoredKey};
 use godvision_core::{Name, WallTime};
 use sqlx::sqlite::SqliteConnection;
@@ -98,6 +99,8 @@ pub struct PersonKey {
     pub label: String,
     /// Whether it was withdrawn.
     pub is_revoked: bool,
+    /// Whether it is a PIN that was kept in an older way: no door knows it any more, it must be set anew.
+    pub is_outdated: bool,
     /// When it was given.
     pub added: WallTime,
 }
@@ -160,15 +163,16 @@ pub struct PeopleQuery {
     pub limit: usize,
 }
 
-type KeyRow = (i64, String, String, String, i64, i64);
+type KeyRow = (i64, String, String, String, String, i64, i64);
 
-fn key_of((id, person, kind, label, revoked, added): KeyRow) -> Option<PersonKey> {
+fn key_of((id, person, kind, stored, label, revoked, added): KeyRow) -> Option<PersonKey> {
     Some(PersonKey {
         id: u64::try_from(id).ok()?,
         person: Name::new(&person).ok()?,
         kind: KeyKind::from_code(&kind)?,
         label,
         is_revoked: revoked != 0,
+        is_outdated: matches!(stored.parse::<StoredKey>(), Err(Error::OldPin)),
         added: WallTime::from_unix_micros(added),
     })
 }
@@ -208,8 +212,9 @@ pub(super) async fn page(connection: &mut SqliteConnection, query: &PeopleQuery)
             people.entry(person).and_modify(|it| it.groups.extend([group]));
         }
     }
-    let mut of =
-        QueryBuilder::<Sqlite>::new("SELECT id, person, kind, label, revoked, added FROM person_key WHERE person IN (");
+    let mut of = QueryBuilder::<Sqlite>::new(
+        "SELECT id, person, kind, stored, label, revoked, added FROM person_key WHERE person IN (",
+    );
     push_names(&mut of, &names);
     of.push(" ORDER BY id");
     let keys: Vec<KeyRow> = of.build_query_as().fetch_all(connection).await.doing(DOING)?;
@@ -239,7 +244,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, name: &Name) -> Resu
 
 pub(super) async fn key(connection: &mut SqliteConnection, id: u64) -> Result<PersonKey, StoreError> {
     let row: Option<KeyRow> = sqlx::query_as(
-        "SELECT k.id, k.person, k.kind, k.label, k.revoked, k.added FROM person_key k JOIN person p ON p.name = k.person
+        "SELECT k.id, k.person, k.kind, k.stored, k.label, k.revoked, k.added FROM person_key k JOIN person p ON p.name = k.person
          WHERE k.id = ? AND p.gone IS NULL",
     )
     .bind(i64::try_from(id).unwrap_or(-1))
@@ -334,13 +339,8 @@ pub(super) async fn add_key(
     now: WallTime,
 ) -> Result<u64, StoreError> {
     const DOING: &str = "giving somebody a card, PIN or plate";
-    let stored = stored.to_string();
     // The same digits as a PIN and as a duress PIN would leave open which was meant.
-    let twin = match kind {
-        KeyKind::Pin => stored.replacen("pin:", "duress-pin:", 1),
-        KeyKind::DuressPin => stored.replacen("duress-pin:", "pin:", 1),
-        KeyKind::Card | KeyKind::Plate => stored.clone(),
-    };
+    let (stored, twin) = (stored.to_string(), stored.twin().unwrap_or(stored).to_string());
     let holder: Option<(String, Option<i64>)> = sqlx::query_as(
         "SELECT k.person, p.gone FROM person_key k JOIN person p ON p.name = k.person WHERE k.stored IN (?, ?)
          ORDER BY p.gone IS NOT NULL",

@@ -62,6 +62,7 @@ pub(crate) struct KeyView {
     kind: &'static str,
     label: String,
     revoked: bool,
+    set_anew: bool,
     added: String,
 }
 
@@ -72,6 +73,7 @@ impl From<&PersonKey> for KeyView {
             kind: it.kind.code(),
             label: it.label.clone(),
             revoked: it.is_revoked,
+            set_anew: it.is_outdated,
             added: it.added.to_string(),
         }
     }

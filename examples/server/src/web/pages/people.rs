@@ -11,12 +11,20 @@ struct KeyChip {
     kind: &'static str,
     label: String,
     is_revoked: bool,
+    is_outdated: bool,
     added: Moment,
 }
 
 impl From<PersonKey> for KeyChip {
     fn from(it: PersonKey) -> Self {
-        Self { id: it.id, kind: it.kind.code(), label: it.label, is_revoked: it.is_revoked, added: it.added.into() }
+        Self {
+            id: it.id,
+            kind: it.kind.code(),
+            label: it.label,
+            is_revoked: it.is_revoked,
+            is_outdated: it.is_outdated,
+            added: it.added.into(),
+        }
     }
 }
 
