@@ -26,13 +26,14 @@ use godvision_access::{AccessControl, Error as RuleError, RuleSet};
 use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::door::{Key, Reason, Verdict};
 use godvision_core::{Clock, Name, Secret, WallTime};
+use godvision_vision::face::gallery::{List, Person as Face};
 use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::codes;
 use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
-use super::{Doing, Secrets, StoreError, journal};
+use super::{Doing, Faces, Secrets, StoreError, journal};
 use crate::persons;
 use crate::site::{self, PERSONS_FILE, RULES_FILE};
 
@@ -42,6 +43,10 @@ pub const RULE_VERSIONS_MAX: usize = 200;
 pub const RULES_BYTES_MAX: usize = 1 << 20;
 /// The setting that remembers which persons document was taken over.
 const PERSONS_SETTING: &str = "persons.imported";
+
+/// Who withdraws the passes and forgets the face of somebody who was removed for good, and why.
+const REMOVED_BY: &str = "removed";
+const REMOVED_WHY: &str = "the person was removed";
 
 /// Why people or rules were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -205,6 +210,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     secrets: Secrets,
+    faces: Faces,
     /// Read when it is needed first: without its key the rest of the store still works.
     salt: tokio::sync::OnceCell<[u8; 16]>,
     /// Likewise: what rolling codes are derived from.
@@ -252,6 +258,7 @@ impl Access {
         clock: Arc<dyn Clock>,
         folder: PathBuf,
         secrets: Secrets,
+        faces: Faces,
     ) -> Result<Self, StoreError> {
         let rules = RuleSet::default();
         let compiled = rules.compile().map_err(AccessProblem::from)?;
@@ -270,7 +277,8 @@ impl Access {
         let shared = SharedAccess::new(control);
         let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
         let (salt, rolling, premises) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new(), OnceLock::new());
-        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, rolling, shared, premises, turn, now }) })
+        let inner = Inner { pool, clock, folder, secrets, faces, salt, rolling, shared, premises, turn, now };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     async fn salt(&self) -> Result<[u8; 16], StoreError> {
@@ -321,8 +329,6 @@ impl Access {
             let turn = self.inner.turn.lock().await;
             self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
             let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
-            let since = self.inner.clock.wall().plus_micros(-people::UNDO_MICROS);
-            people::sweep(&mut connection, since).await?;
             let last = newest(&mut connection).await?;
             drop((connection, turn));
             if let Some((version, text)) = last {
@@ -408,9 +414,13 @@ impl Access {
         let entry = Entry::new(self.inner.clock.now(), service()?, Level::Security, "people.imported", text);
         let now = self.inner.clock.wall();
         let taken = self.change(Some(entry.with("people", count)), async |connection: &mut SqliteConnection| {
+            let names: Vec<&Name> = listed.iter().map(|(person, _)| &person.name).collect();
+            people::free_names_but(connection, &names).await?;
             for (person, keys) in &listed {
                 let known = people::find(connection, &person.name).await?;
-                if known.is_none() && !people::is_gone(connection, &person.name).await? {
+                let is_removed = people::is_gone(connection, &person.name).await?
+                    || people::was_removed(connection, &person.name).await?;
+                if known.is_none() && !is_removed {
                     people::put(connection, person, now).await?;
                     for (kind, label, stored) in keys {
                         people::add_key(connection, &person.name, (*kind, label), *stored, now).await?;
@@ -433,6 +443,66 @@ impl Access {
             Err(StoreError::Access(problem)) => Err(file_problem(PERSONS_FILE, problem.to_string())),
             other => other,
         }
+    }
+
+    /// Forgets who was removed longer ago than it can be undone. Every change does so first; this is for when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn forget_removed(&self) -> Result<(), StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for who was removed")?;
+        let is_due = !people::overdue(&mut connection, self.undo_since()).await?.is_empty();
+        drop(connection);
+        if is_due { self.change(None, async |_| Ok(())).await } else { Ok(()) }
+    }
+
+    /// A removal before that moment is for good.
+    fn undo_since(&self) -> WallTime {
+        self.inner.clock.wall().plus_micros(-people::UNDO_MICROS)
+    }
+
+    /// Forgets the faces of who was removed for good: how many of whose. Whoever's face cannot be forgotten now is left out
+    /// and stays removed until it can: the next person of that name must not be known by it.
+    async fn forget_faces(&self) -> Result<Vec<(Name, usize)>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for who was removed")?;
+        let due = people::overdue(&mut connection, self.undo_since()).await?;
+        drop(connection);
+        let mut forgotten = Vec::with_capacity(due.len());
+        for name in due {
+            // Who is watched for is known by their face whether they have ever been let in or not.
+            let is_theirs = |face: &Face| face.name == name && face.list == List::Allow;
+            if !self.inner.faces.persons().iter().any(is_theirs) {
+                forgotten.push((name, 0));
+                continue;
+            }
+            match self.inner.faces.forget(&name, REMOVED_BY, REMOVED_WHY).await {
+                Ok(_) => forgotten.push((name, 1)),
+                Err(error) => {
+                    tracing::error!(%error, person = %name, "the face of who was removed is not forgotten yet")
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets people whose faces are forgotten and withdraws their passes; the lines that say so.
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        people: &[(Name, usize)],
+    ) -> Result<Vec<Entry>, StoreError> {
+        let withdrawal =
+            Withdrawal { at: self.inner.clock.wall(), by: REMOVED_BY.to_owned(), reason: REMOVED_WHY.to_owned() };
+        let mut entries = Vec::with_capacity(people.len());
+        for (name, faces) in people {
+            let passes = passes::withdraw_of(connection, name, &withdrawal).await?;
+            people::forget(connection, name).await?;
+            let text =
+                format!("{name} was removed more than a day ago and is forgotten, {passes} passes are withdrawn");
+            let entry = Entry::new(self.inner.clock.now(), service()?, Level::Security, "person.forgotten", text);
+            entries.push(entry.with("person", name).with("passes", passes).with("faces", faces));
+        }
+        Ok(entries)
     }
 
     /// Writes, makes the doors' new control of it, journals, commits, and swaps the control: all of it or nothing.
@@ -458,11 +528,15 @@ impl Access {
         const DOING: &str = "changing people or rules";
         // Before the transaction: made the first time, it is written by another connection.
         let (salt, rolling) = (self.salt().await?, self.rolling().await?);
+        let removed = self.forget_faces().await?;
         let mut step = self.inner.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
+        let mut entries = self.forget(&mut step, &removed).await?;
         let done = work(&mut step).await?;
         let made = self.make(&mut step, document, salt, &rolling).await?;
-        if let Some(entry) = &entry {
-            journal::append_within(&mut step, &mut Default::default(), &[entry]).await.doing("journalling a change")?;
+        entries.extend(entry);
+        for some in entries.chunks(journal::BATCH_ROWS_MAX) {
+            let some: Vec<&Entry> = some.iter().collect();
+            journal::append_within(&mut step, &mut Default::default(), &some).await.doing("journalling a change")?;
         }
         last(&done)?;
         step.commit().await.doing(DOING)?;
@@ -533,6 +607,7 @@ impl Access {
             if people::is_gone(connection, &person.name).await? {
                 return Err(AccessProblem::Removed { name: person.name.to_string() }.into());
             }
+            people::free_name(connection, &person.name).await?;
             people::put(connection, person, now).await
         })
         .await
@@ -543,20 +618,24 @@ impl Access {
     /// # Errors
     /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
     pub async fn remove_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
-        self.mark(name, Some(self.inner.clock.wall()), entry).await
+        let now = self.inner.clock.wall();
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            match people::remove(connection, name, now).await? {
+                true => Ok(()),
+                false => Err(AccessProblem::NoPerson { name: name.to_string() }.into()),
+            }
+        })
+        .await
     }
 
-    /// Brings back who was removed.
+    /// Brings back who was removed within the last day.
     ///
     /// # Errors
     /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
     pub async fn restore_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
-        self.mark(name, None, entry).await
-    }
-
-    async fn mark(&self, name: &Name, gone: Option<WallTime>, entry: Entry) -> Result<(), StoreError> {
+        let since = self.undo_since();
         self.change(Some(entry), async |connection: &mut SqliteConnection| {
-            match people::set_gone(connection, name, gone).await? {
+            match people::restore(connection, name, since).await? {
                 true => Ok(()),
                 false => Err(AccessProblem::NoPerson { name: name.to_string() }.into()),
             }
