@@ -256,11 +256,9 @@ impl Store {
             .connect_with(options.clone())
             .await
             .doing("opening it")?;
+        chain::note_sealing(&pool).await?;
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
-        let sealed = chain::seal(&pool).await?;
-        if sealed > 0 {
-            tracing::info!(sealed, "entries of an earlier version were sealed");
-        }
+        chain::seal(&pool, &*clock).await?;
         let writer = options.connect().await.doing("opening it to write the journal")?;
         let seen = options.connect().await.doing("opening it to write sightings")?;
         let (settings, secrets) = (Settings::new(pool.clone()), Secrets::new(pool.clone(), &key));
