@@ -152,31 +152,6 @@ impl Running {
         self.edit_with(&sealed, edit).await
     }
 
-    /// Edits the document with secrets that it names: they are put first, and put back if it is refused.
-    async fn edit_with(
-        &self,
-        sealed: &[(String, Secret)],
-        edit: impl FnOnce(&str) -> anyhow::Result<String> + Send,
-    ) -> Result<(), SystemError> {
-        let unavailable = |error: crate::store::StoreError| SystemError::Unavailable { detail: error.to_string() };
-        let secrets = self.store.secrets();
-        let mut before = Vec::new();
-        for (name, secret) in sealed {
-            before.push((name, secrets.get(name).await.map_err(unavailable)?));
-            secrets.put(name, secret).await.map_err(unavailable)?;
-        }
-        let done = self.edit(edit).await;
-        if done.is_err() {
-            for (name, secret) in before {
-                match secret {
-                    Some(secret) => secrets.put(name, &secret).await.map_err(unavailable)?,
-                    None => secrets.remove(name).await.map_err(unavailable)?,
-                }
-            }
-        }
-        done
-    }
-
     /// Takes a door and its links out of the document.
     pub(super) async fn remove_setup(&self, door: &Name) -> Result<(), SystemError> {
         let entry = self.door_entry(door)?;
