@@ -60,13 +60,6 @@ pub struct KeptPass {
     pub withdrawn: Option<Withdrawal>,
 }
 
-impl KeptPass {
-    /// Whether its link still shows it at `now`.
-    pub fn is_shown(&self, now: WallTime) -> bool {
-        self.withdrawn.is_none() && now < self.claims.not_after
-    }
-}
-
 type Row = (
     i64,
     String,
