@@ -220,6 +220,16 @@ async fn links_cannot_be_guessed_or_tried_for_long() {
     assert_eq!((told.status, told.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
     let good = server.request(Method::GET, path(&view)).send().await;
     assert_eq!(good.status, StatusCode::OK, "a guest behind the same proxy is not kept waiting");
+    for _ in 0..40 {
+        server.clock.advance(std::time::Duration::from_secs(300));
+        server.request(Method::GET, &wrong).send().await;
+    }
+    for n in 0..30 {
+        server.request(Method::GET, &format!("/code/{n}")).send().await;
+    }
+    let body = json!({"name": "otto", "password": common::PASSWORD}).to_string();
+    let signed_in = server.request(Method::POST, "/api/v1/login").json(body).send().await;
+    assert_eq!(signed_in.status, StatusCode::OK, "nor is anybody who signs in there");
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ struct Inner {
     live: LiveHub,
     clock: Arc<dyn Clock>,
     throttle: Mutex<Throttle>,
+    /// Of wrong links: their own, so that they keep nobody from signing in.
+    links: Mutex<Throttle>,
     /// A place for each change under way.
     changes: Arc<Semaphore>,
     options: WebOptions,
@@ -95,7 +97,8 @@ impl AppState {
         options: WebOptions,
     ) -> Self {
         let changes = Arc::new(Semaphore::new(CHANGES_MAX as usize));
-        Self { inner: Arc::new(Inner { system, store, live, clock, throttle: Mutex::default(), changes, options }) }
+        let (throttle, links) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { system, store, live, clock, throttle, links, changes, options }) }
     }
 
     fn system(&self) -> &dyn System {
@@ -120,6 +123,10 @@ impl AppState {
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         self.inner.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link_throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Journals something people did through the web layer, under the service `web`.

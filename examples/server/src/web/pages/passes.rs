@@ -135,10 +135,10 @@ fn picture(text: &godvision_core::Secret) -> Result<String, WebError> {
     Ok(format!("data:image/svg+xml;base64,{}", base64::engine::general_purpose::STANDARD.encode(svg)))
 }
 
-/// What a wrong link gets. Each is counted as a wrong password is, and a good one is shown whatever others have tried from
-/// the same address: behind a proxy all guests have one.
+/// What a wrong link gets. Each is counted as a wrong password is, but apart from those: behind a proxy everybody has one
+/// address, and whoever tries links there keeps nobody from signing in. A good one is shown whatever others have tried.
 fn wrong(state: &AppState, request: &Request, message: &str) -> Response {
-    let tried = state.throttle().attempt(peer(request), TRIED_AS, state.clock().mono());
+    let tried = state.link_throttle().attempt(peer(request), TRIED_AS, state.clock().mono());
     match tried {
         Ok(()) => told(StatusCode::NOT_FOUND, message),
         Err(wait) => wait_first(wait),
