@@ -154,6 +154,7 @@ async fn what_is_wrong_is_refused_at_its_field_and_nothing_changes() {
         ("front", change(&[], Some(&["yard#pictures"])), "sources: "),
         ("front", change(&[], Some(&["moon#sightings"])), "sources: "),
         ("yard", change(&[("relay", relay("simulated://"))], None), "name: "),
+        ("any", change(&[("relay", relay("simulated://"))], None), "name: "),
         // Two channels, and the third is asked for: only the driver knows.
         (
             "new",

@@ -123,6 +123,9 @@ pub enum AccessProblem {
     /// The pass cannot be made.
     #[error(transparent)]
     Pass(RuleError),
+    /// Nobody can have that name.
+    #[error(transparent)]
+    Name(RuleError),
     /// The doors cannot use it.
     #[error(transparent)]
     Refused(#[from] RuleError),
@@ -164,7 +167,7 @@ impl AccessProblem {
             | Self::NoPerson { .. }
             | Self::NoKey { .. }
             | Self::NoVersion { .. } => "not_found",
-            Self::Removed { .. } => "bad_name",
+            Self::Removed { .. } | Self::Name(_) => "bad_name",
             Self::Meanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
             Self::Refused(_) | Self::LongRules => "bad_rules",
@@ -602,6 +605,7 @@ impl Access {
     /// [`StoreError::Access`], [`StoreError::Database`].
     pub async fn put_person(&self, person: &Person, entry: Entry) -> Result<(), StoreError> {
         person.check()?;
+        people::name_check(&person.name).map_err(AccessProblem::Name)?;
         let now = self.inner.clock.wall();
         self.change(Some(entry), async |connection: &mut SqliteConnection| {
             if people::is_gone(connection, &person.name).await? {

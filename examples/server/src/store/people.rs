@@ -465,6 +465,11 @@ pub(super) async fn remove_key(connection: &mut SqliteConnection, id: u64) -> Re
 /// The groups that people are put in here, by name.
 pub(super) type Groups = BTreeMap<Name, BTreeSet<Name>>;
 
+/// Whether the doors take anybody of that name: some words mean everybody in rules.
+pub(super) fn name_check(name: &Name) -> Result<(), godvision_access::Error> {
+    Directory::new([0; 16]).add_person(name.clone())
+}
+
 /// Everybody, as the doors know them.
 pub(super) async fn directory(
     connection: &mut SqliteConnection,
@@ -476,9 +481,9 @@ pub(super) async fn directory(
         .fetch_all(&mut *connection)
         .await
         .doing(DOING)?;
-    // A name that the database has and this program refuses was changed by hand: nobody.
+    // A name that the database has and this program refuses was changed by hand, or is of a version that took it: nobody.
     for (name, revoked) in people {
-        let Ok(name) = Name::new(&name) else { continue };
+        let Some(name) = Name::new(&name).ok().filter(|name| name_check(name).is_ok()) else { continue };
         directory.add_person(name.clone()).map_err(AccessProblem::from)?;
         if revoked != 0 {
             directory.revoke_person(&name).map_err(AccessProblem::from)?;
@@ -492,6 +497,9 @@ pub(super) async fn directory(
     .doing(DOING)?;
     for (person, stored, revoked) in keys {
         let (Ok(person), Ok(stored)) = (Name::new(&person), stored.parse::<StoredKey>()) else { continue };
+        if !directory.has_person(&person) {
+            continue;
+        }
         directory.add_stored(&person, stored).map_err(AccessProblem::from)?;
         if revoked != 0 {
             directory.revoke_key(stored);
@@ -505,7 +513,9 @@ pub(super) async fn directory(
     .doing(DOING)?;
     let mut groups = Groups::new();
     for (group, person) in rows {
-        if let (Ok(group), Ok(person)) = (Name::new(&group), Name::new(&person)) {
+        if let (Ok(group), Ok(person)) = (Name::new(&group), Name::new(&person))
+            && directory.has_person(&person)
+        {
             groups.entry(group).or_default().insert(person);
         }
     }

@@ -18,6 +18,8 @@ use crate::web::system::{DoorChange, DoorField, DoorSetup, DoorSource, RelayAsk,
 
 /// The unit of doors.
 const UNIT: &str = "door";
+/// What stands for every door in rules and passes.
+const EVERY_DOOR: &str = "any";
 /// How long a relay may take to say its state: somebody waits before the page.
 const RELAY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,9 @@ impl Running {
             }
             other => other.map(|entry| entry.params.clone()),
         };
+        if there.is_none() && door.as_str() == EVERY_DOOR {
+            return Err(refused(format!("name: {door} means every door in rules and passes: choose another name")));
+        }
         let was = there.clone().unwrap_or_default();
         let (mut next, mut sets, mut unsets, mut sealed) = (was.clone(), Vec::new(), Vec::new(), Vec::new());
         for (key, value) in change.params {
