@@ -21,7 +21,7 @@ use godvision_access::credential::Directory;
 use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{PassClaims, PassId, PassVerifier};
 use godvision_access::premises::Plan;
-use godvision_access::rule::{Explanation, Question};
+use godvision_access::rule::{CompiledRules, Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
 use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::door::{Key, Reason, Verdict};
@@ -254,6 +254,30 @@ fn merged(document: &RuleSet, groups: &Groups) -> RuleSet {
     set
 }
 
+/// `work` on a thread that may be busy: a large document takes longer than a door may wait behind it.
+async fn busy<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuleError> + Send + 'static,
+) -> Result<T, AccessProblem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(AccessProblem::File { file: RULES_FILE, detail: error.to_string() }),
+    }
+}
+
+async fn parsed(text: &str) -> Result<RuleSet, AccessProblem> {
+    let text = text.to_owned();
+    busy(move || RuleSet::parse(&text)).await
+}
+
+/// What the doors are given of a document, with the document.
+async fn compiled(set: RuleSet) -> Result<(RuleSet, CompiledRules, Plan), AccessProblem> {
+    busy(move || {
+        let (rules, plan) = (set.compile()?, Plan::of(&set)?);
+        Ok((set, rules, plan))
+    })
+    .await
+}
+
 impl Access {
     /// Nobody and no rule, until [`Access::load`].
     pub(super) fn new(
@@ -327,6 +351,7 @@ impl Access {
     /// # Errors
     /// [`StoreError`]; [`AccessProblem::File`] if rules that never were in force, or new persons, are refused.
     pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
+        let mut unreadable = None;
         {
             let passes = passes.with(persons::pass_key(&self.inner.secrets).await?.public());
             let turn = self.inner.turn.lock().await;
@@ -335,15 +360,25 @@ impl Access {
             let last = newest(&mut connection).await?;
             drop((connection, turn));
             if let Some((version, text)) = last {
-                let document = RuleSet::parse(&text).map_err(AccessProblem::from);
-                // A version that was in force and is none any more: of another version of this program.
-                if let Ok(document) = document {
-                    let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
-                    (now.document, now.version, now.text) = (Arc::new(document), version, text.into());
+                match parsed(&text).await {
+                    Ok(document) => {
+                        let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
+                        (now.document, now.version, now.text) = (Arc::new(document), version, text.into());
+                    }
+                    Err(problem) => unreadable = Some((version.id, problem)),
                 }
             }
         }
-        self.change(None, async |_| Ok(())).await?;
+        // A version that was in force and is none any more: of another version of this program, or changed by hand.
+        let told = unreadable.map(|(id, problem)| {
+            let text =
+                format!("version {id} of the rules, the last in force, is refused and does not serve: {problem}");
+            Ok::<_, StoreError>(
+                Entry::new(self.inner.clock.now(), service()?, Level::Error, "rules.unreadable", text)
+                    .with("version", id),
+            )
+        });
+        self.change(told.transpose()?, async |_| Ok(())).await?;
         self.take_over_persons().await?;
         let path = self.path();
         match std::fs::read_to_string(&path) {
@@ -560,13 +595,11 @@ impl Access {
         rolling: &[u8; 32],
     ) -> Result<Made, StoreError> {
         let (directory, groups) = people::directory(connection, salt).await?;
-        let merged = merged(document, &groups);
-        let rules = merged.compile().map_err(AccessProblem::from)?;
+        let (merged, rules, plan) = compiled(merged(document, &groups)).await?;
         let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
         let passes = self.now().passes.with_revocations(revocations);
         let rolling = codes::verifier(connection, passes.site(), rolling).await?;
         let control = AccessControl { directory, passes: passes.with_rolling(rolling), rules };
-        let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
         Ok(Made { control, merged, plan, groups })
     }
 
@@ -872,11 +905,9 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessProblem`].
-    pub fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
-        let set = merged(&RuleSet::parse(text)?, &self.now().groups);
-        set.compile()?;
-        Plan::of(&set)?;
-        Ok(set)
+    pub async fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
+        let set = merged(&parsed(text).await?, &self.now().groups);
+        compiled(set).await.map(|(set, ..)| set)
     }
 
     /// Puts `text` in force, writes `rules.toml` and keeps it as a new version, by `by`. `base` is the version that was
@@ -903,9 +934,13 @@ impl Access {
         by: &str,
         entry: Option<Entry>,
     ) -> Result<RuleVersion, StoreError> {
-        let document = Arc::new(RuleSet::parse(text).map_err(AccessProblem::from)?);
+        let document = Arc::new(parsed(text).await?);
         let _turn = self.inner.turn.lock().await;
         let (before, at, path) = (self.now(), self.inner.clock.wall(), self.path());
+        // The file was written by whoever had the turn, and is no change of its own.
+        if base.is_none() && *before.text == *text {
+            return Ok(before.version);
+        }
         if base.is_some_and(|base| base != before.version.id) {
             return Err(AccessProblem::Meanwhile.into());
         }
@@ -967,7 +1002,7 @@ impl Access {
     /// [`AccessProblem::Refused`] if the draft is, [`StoreError::Database`].
     pub async fn explain(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Explanation, StoreError> {
         let set = match draft {
-            Some(text) => Arc::new(self.check_rules(text)?),
+            Some(text) => Arc::new(self.check_rules(text).await?),
             None => self.now().merged,
         };
         let mut said = set.explain(question);
