@@ -99,11 +99,11 @@ async fn watch_rules(store: Store) {
     }
 }
 
-/// How often the head of the journal is told and old entries go.
+/// How often the head of the journal is told, old entries go, and who was removed is forgotten.
 const JOURNAL_EVERY: Duration = Duration::from_secs(3600);
 
 /// Tells the head of the journal on standard output, where a log that lies elsewhere takes it up, and removes what is
-/// older than `days`.
+/// older than `days`. Who was removed longer ago than can be undone is forgotten by the same clock.
 async fn keep_journal(store: Store, days: Option<u16>) {
     let mut told = None;
     loop {
@@ -111,6 +111,9 @@ async fn keep_journal(store: Store, days: Option<u16>) {
             && let Err(error) = retire(&store, days).await
         {
             tracing::error!(error = format!("{error:#}"), "old entries of the journal stay");
+        }
+        if let Err(error) = store.access().forget_removed().await {
+            tracing::error!(%error, "who was removed is not forgotten yet");
         }
         match store.journal().head().await {
             Ok(head) if told == Some(head) => {}

@@ -471,13 +471,48 @@ impl Running {
 
     /// Edits the site document's file and puts it in force; if it is refused, file and site stay as they are.
     async fn edit(&self, edit: impl FnOnce(&str) -> anyhow::Result<String> + Send) -> Result<(), SystemError> {
+        self.edit_with(&[], edit).await
+    }
+
+    /// As [`Running::edit`], with secrets that the edited document names. Whatever fails, the secrets, the file and the site
+    /// are as they were: a site that runs what its document does not say would be another one after the next start.
+    async fn edit_with(
+        &self,
+        sealed: &[(String, Secret)],
+        edit: impl FnOnce(&str) -> anyhow::Result<String> + Send,
+    ) -> Result<(), SystemError> {
         let unavailable = |error: anyhow::Error| SystemError::Unavailable { detail: format!("{error:#}") };
         let path = self.file.lock().await;
         let text = tokio::fs::read_to_string(&*path).await;
         let text = text.with_context(|| format!("cannot read {}", path.display())).map_err(unavailable)?;
         let edited = edit(&text).map_err(unavailable)?;
-        self.change(&edited).await.map_err(|error| SystemError::Refused { detail: format!("{error:#}") })?;
-        site::write_text(&path, &edited).map_err(unavailable)
+        let mut before = Vec::with_capacity(sealed.len());
+        let done = async {
+            for (name, secret) in sealed {
+                before.push((name, self.store.secrets().get(name).await.map_err(|it| unavailable(it.into()))?));
+                self.store.secrets().put(name, secret).await.map_err(|it| unavailable(it.into()))?;
+            }
+            self.change(&edited).await.map_err(|error| SystemError::Refused { detail: format!("{error:#}") })?;
+            site::write_text(&path, &edited).map_err(unavailable)
+        };
+        let done = done.await;
+        if done.is_err()
+            && let Err(error) = self.put_back(before, &text).await
+        {
+            tracing::error!(error = format!("{error:#}"), "the site is not what its document says: start it anew");
+        }
+        done
+    }
+
+    /// What was before an edit that failed: the secrets first, since components are made of them.
+    async fn put_back(&self, secrets: Vec<(&String, Option<Secret>)>, text: &str) -> anyhow::Result<()> {
+        for (name, secret) in secrets {
+            match secret {
+                Some(secret) => self.store.secrets().put(name, &secret).await?,
+                None => self.store.secrets().remove(name).await?,
+            }
+        }
+        self.change(text).await.map(drop)
     }
 
     /// What is missing for an analysis, with the command that brings it.

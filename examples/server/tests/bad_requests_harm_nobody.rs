@@ -2,6 +2,10 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use common::Server;
 use godvision_server::web::BODY_BYTES_MAX;
@@ -113,4 +117,38 @@ async fn a_live_view_needs_a_session_our_own_page_and_a_camera() {
     assert_eq!(connect("yard%2Fcamera", &[cookie.clone(), origin(&own)]).await, 101);
     assert_eq!(connect("yard%2Fcamera", &[cookie.clone(), origin("http://evil.example")]).await, 403);
     assert_eq!(connect("moon", &[cookie]).await, 404);
+}
+
+#[tokio::test]
+async fn a_change_whose_sender_hangs_up_is_finished() {
+    let mut server = Server::start().await;
+    let token = server.token("otto").await;
+    // The site takes its time over a command.
+    let gate = Arc::clone(&server.site.gate);
+    let shut = gate.write_owned().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "PUT /api/v1/lockdown HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: 12\r\n\r\n{{\"on\": true}}",
+        token.expose()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while server.site.asked.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(stream);
+    // Long enough for the server to see that the sender is gone.
+    for _ in 0..20 {
+        server.request(Method::GET, "/api/v1/health").send().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(server.site.commands.lock().unwrap().is_empty());
+    // Nor does a stop cut it.
+    let opening = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(shut);
+    });
+    server.stop().await;
+    assert_eq!(server.site.commands.lock().unwrap().len(), 1);
+    opening.await.unwrap();
 }

@@ -154,6 +154,7 @@ async fn what_is_wrong_is_refused_at_its_field_and_nothing_changes() {
         ("front", change(&[], Some(&["yard#pictures"])), "sources: "),
         ("front", change(&[], Some(&["moon#sightings"])), "sources: "),
         ("yard", change(&[("relay", relay("simulated://"))], None), "name: "),
+        ("any", change(&[("relay", relay("simulated://"))], None), "name: "),
         // Two channels, and the third is asked for: only the driver knows.
         (
             "new",
@@ -198,5 +199,33 @@ async fn a_relay_is_asked_for_its_state_before_and_after_it_is_saved() {
         system.read_relay(RelayAsk { door: Some(name("moon")), ..RelayAsk::default() }).await,
         Err(SystemError::NotFound { .. })
     ));
+    wiring.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_written_leaves_the_site_as_it_was() {
+    let folder = Folder::new();
+    let wiring = start(folder.path()).await;
+    let system = wiring.system();
+    let url = "shelly://127.0.0.1:9/";
+    system.put_door(&name("front"), change(&[("relay", relay(url))], None)).await.unwrap();
+    let text = document(&folder);
+    // The disk takes no new file: a folder lies in its place.
+    let part = folder.path().join(SITE_FILE).with_extension("toml.part");
+    std::fs::create_dir(&part).unwrap();
+    let setup = || format!("{:?}", system.door_setup(Some(&name("front"))).unwrap());
+    let before = setup();
+    let next = change(&[("relay", relay("simulated://")), ("hold_off", Some(ParamValue::Number(9.0)))], Some(&[]));
+    let refused = system.put_door(&name("front"), next).await.unwrap_err();
+    assert!(matches!(&refused, SystemError::Unavailable { .. }), "{refused:?}");
+    assert_eq!((setup(), document(&folder)), (before, text));
+    assert_eq!(system.doors()[0].cameras, [name("yard")], "and its links");
+    let kept = wiring.store().secrets().get("door/front#relay").await.unwrap().unwrap();
+    assert_eq!(kept.expose(), url);
+    // What runs is what the document says: the relay that is asked is the one from before, which does not answer.
+    let of_door = RelayAsk { door: Some(name("front")), ..RelayAsk::default() };
+    assert!(matches!(system.read_relay(of_door).await, Err(SystemError::Unavailable { .. })));
+    std::fs::remove_dir(&part).unwrap();
+    system.put_door(&name("front"), change(&[("pulse", None)], None)).await.unwrap();
     wiring.shutdown().await;
 }

@@ -152,13 +152,52 @@ async fn a_pass_that_ends_or_is_used_up_says_so() {
     assert_eq!(state().await, "valid");
     *server.site.pass_uses.lock().unwrap() = 1;
     assert_eq!(state().await, "used");
-    assert!(server.get("/passes", &token).await.text().contains("used 1 of 1"));
+    let listed = server.get("/passes", &token).await.text();
+    assert!(listed.contains("used 1 of 1") && !listed.contains("name=\"show\""));
+    is_dead(&server, &view).await;
     *server.site.pass_uses.lock().unwrap() = u32::MAX;
     server.clock.advance(std::time::Duration::from_secs(24 * 3600));
     let token = server.token("ada").await;
     let listed = server.get("/api/v1/passes", &token).await.json();
     assert_eq!((&listed["passes"][0]["state"], &listed["passes"][0]["used"]), (&json!("expired"), &Value::Null));
     assert_eq!(server.request(Method::GET, path(&view)).send().await.status, StatusCode::GONE);
+}
+
+/// Nothing shows the code of a pass any more.
+async fn is_dead(server: &Server, view: &Value) {
+    let page = server.request(Method::GET, path(view)).send().await;
+    assert!(page.status == StatusCode::GONE && !page.text().contains("data:image/svg+xml;base64,"));
+    let token = server.token("ada").await;
+    for what in ["qr", "card"] {
+        let answer = server.get(&format!("/api/v1/passes/{}/{what}", view["id"].as_str().unwrap()), &token).await;
+        assert_eq!((answer.status, &*answer.code()), (StatusCode::GONE, "gone"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_pass_of_somebody_who_may_nothing_is_not_shown_as_good() {
+    let server = Server::start().await;
+    let token = server.token("ada").await;
+    common::known(&server.store, "bob").await;
+    let view = made(&server, json!({"person": "bob", "doors": ["any"], "uses": null})).await;
+    let put = async |revoked: bool| {
+        let body = json!({"revoked": revoked}).to_string();
+        let answer = server.request(Method::PUT, "/api/v1/people/bob").token(&token).json(body).send().await;
+        assert_eq!(answer.status, StatusCode::OK);
+    };
+    let state = async || server.get("/api/v1/passes", &token).await.json()["passes"][0]["state"].clone();
+    assert_eq!(state().await, "valid");
+    put(true).await;
+    assert_eq!(state().await, "nobody");
+    is_dead(&server, &view).await;
+    let listed = server.get("/passes", &token).await.text();
+    assert!(listed.contains("Nobody&#39;s") || listed.contains("Nobody's"), "{listed}");
+    assert!(!listed.contains(">Valid<"));
+    put(false).await;
+    assert_eq!(state().await, "valid");
+    server.request(Method::DELETE, "/api/v1/people/bob").token(&token).send().await;
+    assert_eq!(state().await, "nobody");
+    is_dead(&server, &view).await;
 }
 
 #[tokio::test]
@@ -181,6 +220,16 @@ async fn links_cannot_be_guessed_or_tried_for_long() {
     assert_eq!((told.status, told.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
     let good = server.request(Method::GET, path(&view)).send().await;
     assert_eq!(good.status, StatusCode::OK, "a guest behind the same proxy is not kept waiting");
+    for _ in 0..40 {
+        server.clock.advance(std::time::Duration::from_secs(300));
+        server.request(Method::GET, &wrong).send().await;
+    }
+    for n in 0..30 {
+        server.request(Method::GET, &format!("/code/{n}")).send().await;
+    }
+    let body = json!({"name": "otto", "password": common::PASSWORD}).to_string();
+    let signed_in = server.request(Method::POST, "/api/v1/login").json(body).send().await;
+    assert_eq!(signed_in.status, StatusCode::OK, "nor is anybody who signs in there");
 }
 
 #[tokio::test]

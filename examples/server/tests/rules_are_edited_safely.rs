@@ -201,3 +201,41 @@ async fn a_question_is_answered_as_the_door_does_with_every_reason() {
         assert_eq!(post(&server, &token, "explain", wrong.clone()).await.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_save_on_the_page_is_not_taken_for_a_change_of_the_file() {
+    let (server, _) = server().await;
+    let access = server.store.access();
+    for n in 0..10 {
+        let (text, base) = (format!("{OPEN}# {n}\n"), access.rules().version.id);
+        let saving = access.set_rules(&text, base, "ada", common::line());
+        let looking = async {
+            // The file is there before the rules are in force.
+            for _ in 0..100 {
+                access.look_at_file().await.unwrap();
+            }
+        };
+        let (saved, ()) = tokio::join!(saving, looking);
+        assert_eq!(saved.unwrap().by, "ada");
+        let rules = access.rules();
+        assert_eq!((rules.version.id, &*rules.version.by), (base + 1, "ada"));
+    }
+}
+
+#[tokio::test]
+async fn a_kept_version_that_is_no_rules_any_more_is_told() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path(), None, Arc::new(clock())).await.unwrap();
+    store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
+    store.close().await;
+    let path = format!("sqlite://{}", folder.path().join("godvision.db").display());
+    let pool = sqlx::SqlitePool::connect(&path).await.unwrap();
+    sqlx::raw_sql("UPDATE rule_version SET text = 'version = 0'").execute(&pool).await.unwrap();
+    pool.close().await;
+    let store = Store::open(folder.path(), None, Arc::new(clock())).await.unwrap();
+    store.access().load(PassVerifier::new("home".parse().unwrap())).await.unwrap();
+    let lines = store.journal().query(Query::default()).await.unwrap();
+    let told: Vec<_> = lines.iter().filter(|line| line.code == "rules.unreadable").collect();
+    assert_eq!((told.len(), told[0].level), (1, Level::Error));
+    assert!(told[0].text.contains("version 1 "), "{}", told[0].text);
+}

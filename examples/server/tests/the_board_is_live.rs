@@ -10,6 +10,7 @@ use common::{NOW, Server, sighting, site};
 use godvision_core::journal::{Entry, Journal, Level, Query};
 use godvision_core::signal::door::{Decision, DoorState, Indication, Reason, Verdict};
 use godvision_core::{Clock, MonoTime, Stamp, SystemClock, WallTime};
+use godvision_server::store::KeyKind;
 use godvision_server::web::system::{ClipState, Door};
 
 fn at(second: i64) -> Stamp {
@@ -211,8 +212,24 @@ async fn the_picture_of_who_was_seen_stands_on_the_board() {
     assert!(!board().await.contains("<img src=\"/api/"), "long ago, at another door, or somebody else");
     let code = keep("yard/camera", "qr", None, 1).await;
     assert!(board().await.contains(&format!("/api/v1/sightings/{code}/crop")));
+    // Of the door's other cameras only what shows the person: a code read in the next lane is another guest's.
+    server.site.doors.lock().unwrap()[0].cameras.push(site::name("lane/camera"));
+    keep("lane/camera", "qr", None, 0).await;
+    assert!(board().await.contains(&format!("/api/v1/sightings/{code}/crop")));
     let face = keep("yard/camera", "face", Some("bob"), 2).await;
     assert!(board().await.contains(&format!("/api/v1/sightings/{face}/crop")), "a face says more than a code");
+    // A second car close behind is read by the same camera.
+    common::known(&server.store, "bob").await;
+    let plate = godvision_core::Secret::from("A123BC77");
+    let bob = site::name("bob");
+    server.store.access().add_key(&bob, KeyKind::Plate, plate, |_| common::line()).await.unwrap();
+    let mut by_plate = decision(100, Verdict::Admit, Reason::Permitted);
+    by_plate.credential = "plate";
+    server.site.doors.lock().unwrap()[0].decisions = vec![by_plate];
+    keep("yard/camera", "plate", Some("O777OO77"), 100).await;
+    assert!(!board().await.contains("<img src=\"/api/"), "the car behind is not his");
+    let his = keep("yard/camera", "plate", Some("A123BC77"), 102).await;
+    assert!(board().await.contains(&format!("/api/v1/sightings/{his}/crop")));
     let mut by_hand = decision(0, Verdict::Admit, Reason::Permitted);
     by_hand.credential = "manual";
     server.site.doors.lock().unwrap()[0].decisions = vec![by_hand];

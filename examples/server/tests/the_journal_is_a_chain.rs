@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use common::Folder;
-use godvision_core::journal::{Entry, Journal, Level, Query};
+use godvision_core::journal::{Entry, Journal, Kept, Level, Query};
 use godvision_core::{MonoTime, Name, Stamp, WallTime};
 use godvision_server::store::{BreakKind, NotedHead, Store, Verified, verify};
 use sqlx::SqlitePool;
@@ -39,6 +39,11 @@ async fn filled() -> Folder {
     append(&store, 0..ENTRIES).await;
     store.close().await;
     folder
+}
+
+async fn lines(store: &Store, code: &str) -> Vec<Kept> {
+    let lines = store.journal().query(Query { limit: 1000, ..Query::default() }).await.unwrap();
+    lines.into_iter().filter(|line| line.code == code).collect()
 }
 
 async fn raw(folder: &Folder) -> SqlitePool {
@@ -226,10 +231,60 @@ async fn entries_of_a_version_without_hashes_are_sealed_by_the_first_start() {
     let store = open(&folder).await;
     append(&store, 0..10).await;
     let verified = told(&folder, &[]).await;
-    assert_eq!((verified.entries, verified.broken), (2510, None));
+    assert_eq!((verified.entries, verified.broken), (2511, None));
+    let sealed = lines(&store, "journal.sealed").await;
+    assert_eq!(sealed.len(), 1);
+    assert_eq!(sealed[0].level, Level::Security);
+    assert!(sealed[0].fields.contains(&("entries".to_owned(), "2500".to_owned())), "{:?}", sealed[0].fields);
+    store.close().await;
+    // Once: the next start has nothing to say.
+    let store = open(&folder).await;
+    assert_eq!(lines(&store, "journal.sealed").await.len(), 1);
     store.close().await;
     forged(&folder, &["UPDATE journal SET text = 'x' WHERE id = 17"]).await;
     assert_eq!(told(&folder, &[]).await.broken.unwrap().id, 17);
+}
+
+#[tokio::test]
+async fn sealing_that_was_cut_off_goes_on_at_the_next_start() {
+    let folder = filled().await;
+    let triggers = "SELECT sql || ';' FROM sqlite_schema WHERE type = 'trigger'";
+    let pool = raw(&folder).await;
+    let triggers: Vec<String> = sqlx::query_scalar(triggers).fetch_all(&pool).await.unwrap();
+    pool.close().await;
+    // As the upgrade leaves it after its first thousand.
+    let halfway = "UPDATE journal SET hash = NULL WHERE id > 1000;
+         INSERT INTO setting (key, value) VALUES ('journal.sealing', '')";
+    forged(&folder, &[halfway]).await;
+    let pool = raw(&folder).await;
+    for trigger in triggers.iter().filter(|sql| !sql.contains("anchor_")) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger.clone())).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let store = open(&folder).await;
+    let verified = told(&folder, &[]).await;
+    assert_eq!((verified.entries, verified.broken), (2501, None));
+    assert_eq!(lines(&store, "journal.sealed").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_start_does_not_seal_what_somebody_unsealed() {
+    let statements = [
+        "UPDATE journal SET text = 'x' WHERE id = 1200; UPDATE journal SET hash = NULL WHERE id >= 1200",
+        "UPDATE journal SET text = 'x', hash = NULL WHERE id = 1200",
+    ];
+    for statement in statements {
+        let folder = filled().await;
+        forged(&folder, &[statement]).await;
+        let store = open(&folder).await;
+        append(&store, 0..10).await;
+        let told_of = lines(&store, "journal.unsealed").await;
+        assert_eq!((told_of.len(), told_of[0].level), (1, Level::Error), "{statement}");
+        assert!(told_of[0].text.contains("1200") && told_of[0].text.contains("verify"), "{}", told_of[0].text);
+        store.close().await;
+        let broken = told(&folder, &[]).await.broken.unwrap();
+        assert_eq!((broken.id, broken.kind), (1200, BreakKind::Unsealed), "{statement}");
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,17 @@ async fn a_viewer_reads_no_line_of_a_silent_alarm() {
         let entry = Entry::new(Clock::now(&server.clock), site::name("gate"), Level::Error, "door.alarm", text);
         server.store.journal().append(entry.with("alarm", kind)).await.unwrap();
     }
+    // What tells of one by the way.
+    for (code, field) in [
+        ("key.added", ("kind", "duress_pin")),
+        ("key.withdrawn", ("kind", "duress_pin")),
+        ("key.removed", ("kind", "duress_pin")),
+        ("premises.acknowledged", ("door", "gate")),
+    ] {
+        let text = format!("a line about duress: {code}");
+        let entry = Entry::new(Clock::now(&server.clock), site::name("web"), Level::Security, code, text);
+        server.store.journal().append(entry.with(field.0, field.1)).await.unwrap();
+    }
     for (who, reads) in [("vera", false), ("otto", true)] {
         let token = server.token(who).await;
         for path in ["/journal", "/journal.csv", "/api/v1/journal"] {

@@ -21,18 +21,19 @@ use godvision_access::credential::Directory;
 use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{PassClaims, PassId, PassVerifier};
 use godvision_access::premises::Plan;
-use godvision_access::rule::{Explanation, Question};
+use godvision_access::rule::{CompiledRules, Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
 use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::door::{Key, Reason, Verdict};
 use godvision_core::{Clock, Name, Secret, WallTime};
+use godvision_vision::face::gallery::{List, Person as Face};
 use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::codes;
 use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
-use super::{Doing, Secrets, StoreError, journal};
+use super::{Doing, Faces, Secrets, StoreError, journal};
 use crate::persons;
 use crate::site::{self, PERSONS_FILE, RULES_FILE};
 
@@ -42,6 +43,10 @@ pub const RULE_VERSIONS_MAX: usize = 200;
 pub const RULES_BYTES_MAX: usize = 1 << 20;
 /// The setting that remembers which persons document was taken over.
 const PERSONS_SETTING: &str = "persons.imported";
+
+/// Who withdraws the passes and forgets the face of somebody who was removed for good, and why.
+const REMOVED_BY: &str = "removed";
+const REMOVED_WHY: &str = "the person was removed";
 
 /// Why people or rules were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +123,9 @@ pub enum AccessProblem {
     /// The pass cannot be made.
     #[error(transparent)]
     Pass(RuleError),
+    /// Nobody can have that name.
+    #[error(transparent)]
+    Name(RuleError),
     /// The doors cannot use it.
     #[error(transparent)]
     Refused(#[from] RuleError),
@@ -159,7 +167,7 @@ impl AccessProblem {
             | Self::NoPerson { .. }
             | Self::NoKey { .. }
             | Self::NoVersion { .. } => "not_found",
-            Self::Removed { .. } => "bad_name",
+            Self::Removed { .. } | Self::Name(_) => "bad_name",
             Self::Meanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
             Self::Refused(_) | Self::LongRules => "bad_rules",
@@ -205,6 +213,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     secrets: Secrets,
+    faces: Faces,
     /// Read when it is needed first: without its key the rest of the store still works.
     salt: tokio::sync::OnceCell<[u8; 16]>,
     /// Likewise: what rolling codes are derived from.
@@ -245,6 +254,30 @@ fn merged(document: &RuleSet, groups: &Groups) -> RuleSet {
     set
 }
 
+/// `work` on a thread that may be busy: a large document takes longer than a door may wait behind it.
+async fn busy<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuleError> + Send + 'static,
+) -> Result<T, AccessProblem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(AccessProblem::File { file: RULES_FILE, detail: error.to_string() }),
+    }
+}
+
+async fn parsed(text: &str) -> Result<RuleSet, AccessProblem> {
+    let text = text.to_owned();
+    busy(move || RuleSet::parse(&text)).await
+}
+
+/// What the doors are given of a document, with the document.
+async fn compiled(set: RuleSet) -> Result<(RuleSet, CompiledRules, Plan), AccessProblem> {
+    busy(move || {
+        let (rules, plan) = (set.compile()?, Plan::of(&set)?);
+        Ok((set, rules, plan))
+    })
+    .await
+}
+
 impl Access {
     /// Nobody and no rule, until [`Access::load`].
     pub(super) fn new(
@@ -252,6 +285,7 @@ impl Access {
         clock: Arc<dyn Clock>,
         folder: PathBuf,
         secrets: Secrets,
+        faces: Faces,
     ) -> Result<Self, StoreError> {
         let rules = RuleSet::default();
         let compiled = rules.compile().map_err(AccessProblem::from)?;
@@ -270,7 +304,8 @@ impl Access {
         let shared = SharedAccess::new(control);
         let (turn, now) = (tokio::sync::Mutex::default(), RwLock::new(now));
         let (salt, rolling, premises) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new(), OnceLock::new());
-        Ok(Self { inner: Arc::new(Inner { pool, clock, folder, secrets, salt, rolling, shared, premises, turn, now }) })
+        let inner = Inner { pool, clock, folder, secrets, faces, salt, rolling, shared, premises, turn, now };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     async fn salt(&self) -> Result<[u8; 16], StoreError> {
@@ -316,25 +351,34 @@ impl Access {
     /// # Errors
     /// [`StoreError`]; [`AccessProblem::File`] if rules that never were in force, or new persons, are refused.
     pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
+        let mut unreadable = None;
         {
             let passes = passes.with(persons::pass_key(&self.inner.secrets).await?.public());
             let turn = self.inner.turn.lock().await;
             self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
             let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
-            let since = self.inner.clock.wall().plus_micros(-people::UNDO_MICROS);
-            people::sweep(&mut connection, since).await?;
             let last = newest(&mut connection).await?;
             drop((connection, turn));
             if let Some((version, text)) = last {
-                let document = RuleSet::parse(&text).map_err(AccessProblem::from);
-                // A version that was in force and is none any more: of another version of this program.
-                if let Ok(document) = document {
-                    let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
-                    (now.document, now.version, now.text) = (Arc::new(document), version, text.into());
+                match parsed(&text).await {
+                    Ok(document) => {
+                        let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
+                        (now.document, now.version, now.text) = (Arc::new(document), version, text.into());
+                    }
+                    Err(problem) => unreadable = Some((version.id, problem)),
                 }
             }
         }
-        self.change(None, async |_| Ok(())).await?;
+        // A version that was in force and is none any more: of another version of this program, or changed by hand.
+        let told = unreadable.map(|(id, problem)| {
+            let text =
+                format!("version {id} of the rules, the last in force, is refused and does not serve: {problem}");
+            Ok::<_, StoreError>(
+                Entry::new(self.inner.clock.now(), service()?, Level::Error, "rules.unreadable", text)
+                    .with("version", id),
+            )
+        });
+        self.change(told.transpose()?, async |_| Ok(())).await?;
         self.take_over_persons().await?;
         let path = self.path();
         match std::fs::read_to_string(&path) {
@@ -408,9 +452,13 @@ impl Access {
         let entry = Entry::new(self.inner.clock.now(), service()?, Level::Security, "people.imported", text);
         let now = self.inner.clock.wall();
         let taken = self.change(Some(entry.with("people", count)), async |connection: &mut SqliteConnection| {
+            let names: Vec<&Name> = listed.iter().map(|(person, _)| &person.name).collect();
+            people::free_names_but(connection, &names).await?;
             for (person, keys) in &listed {
                 let known = people::find(connection, &person.name).await?;
-                if known.is_none() && !people::is_gone(connection, &person.name).await? {
+                let is_removed = people::is_gone(connection, &person.name).await?
+                    || people::was_removed(connection, &person.name).await?;
+                if known.is_none() && !is_removed {
                     people::put(connection, person, now).await?;
                     for (kind, label, stored) in keys {
                         people::add_key(connection, &person.name, (*kind, label), *stored, now).await?;
@@ -433,6 +481,66 @@ impl Access {
             Err(StoreError::Access(problem)) => Err(file_problem(PERSONS_FILE, problem.to_string())),
             other => other,
         }
+    }
+
+    /// Forgets who was removed longer ago than it can be undone. Every change does so first; this is for when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn forget_removed(&self) -> Result<(), StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for who was removed")?;
+        let is_due = !people::overdue(&mut connection, self.undo_since()).await?.is_empty();
+        drop(connection);
+        if is_due { self.change(None, async |_| Ok(())).await } else { Ok(()) }
+    }
+
+    /// A removal before that moment is for good.
+    fn undo_since(&self) -> WallTime {
+        self.inner.clock.wall().plus_micros(-people::UNDO_MICROS)
+    }
+
+    /// Forgets the faces of who was removed for good: how many of whose. Whoever's face cannot be forgotten now is left out
+    /// and stays removed until it can: the next person of that name must not be known by it.
+    async fn forget_faces(&self) -> Result<Vec<(Name, usize)>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for who was removed")?;
+        let due = people::overdue(&mut connection, self.undo_since()).await?;
+        drop(connection);
+        let mut forgotten = Vec::with_capacity(due.len());
+        for name in due {
+            // Who is watched for is known by their face whether they have ever been let in or not.
+            let is_theirs = |face: &Face| face.name == name && face.list == List::Allow;
+            if !self.inner.faces.persons().iter().any(is_theirs) {
+                forgotten.push((name, 0));
+                continue;
+            }
+            match self.inner.faces.forget(&name, REMOVED_BY, REMOVED_WHY).await {
+                Ok(_) => forgotten.push((name, 1)),
+                Err(error) => {
+                    tracing::error!(%error, person = %name, "the face of who was removed is not forgotten yet")
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets people whose faces are forgotten and withdraws their passes; the lines that say so.
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        people: &[(Name, usize)],
+    ) -> Result<Vec<Entry>, StoreError> {
+        let withdrawal =
+            Withdrawal { at: self.inner.clock.wall(), by: REMOVED_BY.to_owned(), reason: REMOVED_WHY.to_owned() };
+        let mut entries = Vec::with_capacity(people.len());
+        for (name, faces) in people {
+            let passes = passes::withdraw_of(connection, name, &withdrawal).await?;
+            people::forget(connection, name).await?;
+            let text =
+                format!("{name} was removed more than a day ago and is forgotten, {passes} passes are withdrawn");
+            let entry = Entry::new(self.inner.clock.now(), service()?, Level::Security, "person.forgotten", text);
+            entries.push(entry.with("person", name).with("passes", passes).with("faces", faces));
+        }
+        Ok(entries)
     }
 
     /// Writes, makes the doors' new control of it, journals, commits, and swaps the control: all of it or nothing.
@@ -458,11 +566,15 @@ impl Access {
         const DOING: &str = "changing people or rules";
         // Before the transaction: made the first time, it is written by another connection.
         let (salt, rolling) = (self.salt().await?, self.rolling().await?);
+        let removed = self.forget_faces().await?;
         let mut step = self.inner.pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
+        let mut entries = self.forget(&mut step, &removed).await?;
         let done = work(&mut step).await?;
         let made = self.make(&mut step, document, salt, &rolling).await?;
-        if let Some(entry) = &entry {
-            journal::append_within(&mut step, &mut Default::default(), &[entry]).await.doing("journalling a change")?;
+        entries.extend(entry);
+        for some in entries.chunks(journal::BATCH_ROWS_MAX) {
+            let some: Vec<&Entry> = some.iter().collect();
+            journal::append_within(&mut step, &mut Default::default(), &some).await.doing("journalling a change")?;
         }
         last(&done)?;
         step.commit().await.doing(DOING)?;
@@ -483,13 +595,11 @@ impl Access {
         rolling: &[u8; 32],
     ) -> Result<Made, StoreError> {
         let (directory, groups) = people::directory(connection, salt).await?;
-        let merged = merged(document, &groups);
-        let rules = merged.compile().map_err(AccessProblem::from)?;
+        let (merged, rules, plan) = compiled(merged(document, &groups)).await?;
         let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
         let passes = self.now().passes.with_revocations(revocations);
         let rolling = codes::verifier(connection, passes.site(), rolling).await?;
         let control = AccessControl { directory, passes: passes.with_rolling(rolling), rules };
-        let plan = Plan::of(&merged).map_err(AccessProblem::from)?;
         Ok(Made { control, merged, plan, groups })
     }
 
@@ -528,11 +638,13 @@ impl Access {
     /// [`StoreError::Access`], [`StoreError::Database`].
     pub async fn put_person(&self, person: &Person, entry: Entry) -> Result<(), StoreError> {
         person.check()?;
+        people::name_check(&person.name).map_err(AccessProblem::Name)?;
         let now = self.inner.clock.wall();
         self.change(Some(entry), async |connection: &mut SqliteConnection| {
             if people::is_gone(connection, &person.name).await? {
                 return Err(AccessProblem::Removed { name: person.name.to_string() }.into());
             }
+            people::free_name(connection, &person.name).await?;
             people::put(connection, person, now).await
         })
         .await
@@ -543,20 +655,24 @@ impl Access {
     /// # Errors
     /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
     pub async fn remove_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
-        self.mark(name, Some(self.inner.clock.wall()), entry).await
+        let now = self.inner.clock.wall();
+        self.change(Some(entry), async |connection: &mut SqliteConnection| {
+            match people::remove(connection, name, now).await? {
+                true => Ok(()),
+                false => Err(AccessProblem::NoPerson { name: name.to_string() }.into()),
+            }
+        })
+        .await
     }
 
-    /// Brings back who was removed.
+    /// Brings back who was removed within the last day.
     ///
     /// # Errors
     /// [`AccessProblem::NoPerson`], [`StoreError::Database`].
     pub async fn restore_person(&self, name: &Name, entry: Entry) -> Result<(), StoreError> {
-        self.mark(name, None, entry).await
-    }
-
-    async fn mark(&self, name: &Name, gone: Option<WallTime>, entry: Entry) -> Result<(), StoreError> {
+        let since = self.undo_since();
         self.change(Some(entry), async |connection: &mut SqliteConnection| {
-            match people::set_gone(connection, name, gone).await? {
+            match people::restore(connection, name, since).await? {
                 true => Ok(()),
                 false => Err(AccessProblem::NoPerson { name: name.to_string() }.into()),
             }
@@ -789,11 +905,9 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessProblem`].
-    pub fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
-        let set = merged(&RuleSet::parse(text)?, &self.now().groups);
-        set.compile()?;
-        Plan::of(&set)?;
-        Ok(set)
+    pub async fn check_rules(&self, text: &str) -> Result<RuleSet, AccessProblem> {
+        let set = merged(&parsed(text).await?, &self.now().groups);
+        compiled(set).await.map(|(set, ..)| set)
     }
 
     /// Puts `text` in force, writes `rules.toml` and keeps it as a new version, by `by`. `base` is the version that was
@@ -820,9 +934,13 @@ impl Access {
         by: &str,
         entry: Option<Entry>,
     ) -> Result<RuleVersion, StoreError> {
-        let document = Arc::new(RuleSet::parse(text).map_err(AccessProblem::from)?);
+        let document = Arc::new(parsed(text).await?);
         let _turn = self.inner.turn.lock().await;
         let (before, at, path) = (self.now(), self.inner.clock.wall(), self.path());
+        // The file was written by whoever had the turn, and is no change of its own.
+        if base.is_none() && *before.text == *text {
+            return Ok(before.version);
+        }
         if base.is_some_and(|base| base != before.version.id) {
             return Err(AccessProblem::Meanwhile.into());
         }
@@ -884,7 +1002,7 @@ impl Access {
     /// [`AccessProblem::Refused`] if the draft is, [`StoreError::Database`].
     pub async fn explain(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Explanation, StoreError> {
         let set = match draft {
-            Some(text) => Arc::new(self.check_rules(text)?),
+            Some(text) => Arc::new(self.check_rules(text).await?),
             None => self.now().merged,
         };
         let mut said = set.explain(question);

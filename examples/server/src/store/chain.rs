@@ -12,7 +12,8 @@
 //! Whoever may write the file can compute a new chain for a journal of their own making. What tells that is a head noted
 //! elsewhere ([`ChainHead`], on the journal page and once an hour on standard output): it must still stand in the chain.
 //!
-//! Entries of versions without a chain are sealed by the first start of one that has it: from then on a change shows.
+//! Entries of versions without a chain are sealed once, by the first start of one that has it: from then on a change shows.
+//! An entry without a hash that is found later was made so by hand. It is left as it is, for [`verify`], and told.
 //!
 //! **Never:** a repair; a change to the database that is verified.
 
@@ -20,12 +21,13 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use godvision_core::WallTime;
+use godvision_core::journal::{Entry, Level};
+use godvision_core::{Clock, Name, WallTime};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Connection};
 
-use super::{DATABASE_FILE, Doing, StoreError, hex};
+use super::{DATABASE_FILE, Doing, StoreError, hex, journal};
 
 /// Entries read at once while verifying or sealing: what bounds the memory of both (an entry has at most some 600 kB, as a
 /// rule 300 bytes).
@@ -33,6 +35,10 @@ const STEP_ROWS: i64 = 1000;
 /// Fewest digits of a noted hash: 128 bits, which nobody hits by trying.
 const NOTED_DIGITS_MIN: usize = 32;
 const DOMAIN: &[u8] = b"godvision journal 1\n";
+/// The migration that brought the hashes.
+const CHAIN_MIGRATION: i64 = 4;
+/// The setting that is there from before that migration until all is sealed.
+const SEALING_SETTING: &str = "journal.sealing";
 
 /// An entry's hash.
 pub(super) type Hash = [u8; 32];
@@ -295,38 +301,128 @@ pub(super) async fn head(pool: &SqlitePool) -> Result<ChainHead, sqlx::Error> {
     sqlx::query_as(newest).fetch_one(pool).await.map(ChainHead::read)
 }
 
-/// Seals the entries of a version without a chain. Goes on where it was interrupted; nothing to do costs one look.
-pub(super) async fn seal(pool: &SqlitePool) -> Result<u64, StoreError> {
+/// Before the migrations: notes that the entries there are have no hashes yet, if this is a database of such a version.
+pub(super) async fn note_sealing(pool: &SqlitePool) -> Result<(), StoreError> {
+    const DOING: &str = "looking whether the journal is of an earlier version";
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'setting')")
+            .fetch_one(pool)
+            .await
+            .doing(DOING)?;
+    // A new one: nothing is in it.
+    if tables < 2 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO setting (key, value) SELECT ?1, '' WHERE NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = ?2)
+         ON CONFLICT (key) DO NOTHING",
+    )
+    .bind(SEALING_SETTING)
+    .bind(CHAIN_MIGRATION)
+    .execute(pool)
+    .await
+    .doing(DOING)
+    .map(drop)
+}
+
+/// After the migrations: seals what [`note_sealing`] found, going on where an earlier start was cut off. Without that note
+/// nothing is sealed: what has no hash was made so by hand, and sealing it would make it good. Either is told in the journal.
+pub(super) async fn seal(pool: &SqlitePool, clock: &dyn Clock) -> Result<(), StoreError> {
     const DOING: &str = "sealing the journal of an earlier version";
+    let noted: Option<i64> = sqlx::query_scalar("SELECT 1 FROM setting WHERE key = ?")
+        .bind(SEALING_SETTING)
+        .fetch_optional(pool)
+        .await
+        .doing(DOING)?;
+    if noted.is_none() {
+        return tell_unsealed(pool, clock).await;
+    }
     let mut sealed = 0;
     loop {
         let mut step = pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
-        let first: Option<i64> = sqlx::query_scalar("SELECT min(id) FROM journal WHERE hash IS NULL")
-            .fetch_one(&mut *step)
-            .await
-            .doing(DOING)?;
-        let Some(first) = first else { return Ok(sealed) };
-        let before: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT hash FROM journal WHERE id < ? ORDER BY id DESC LIMIT 1")
-                .bind(first)
-                .fetch_optional(&mut *step)
-                .await
-                .doing(DOING)?;
-        let mut hash: Hash = before.and_then(|hash| hash.try_into().ok()).unwrap_or_default();
-        let rows: Vec<Row> =
-            sqlx::query_as(ROWS).bind(first - 1).bind(STEP_ROWS).fetch_all(&mut *step).await.doing(DOING)?;
-        for row in rows {
-            hash = hash_of(&row, &hash);
-            sqlx::query("UPDATE journal SET hash = ? WHERE id = ?")
-                .bind(&hash[..])
-                .bind(row.0)
+        let done = seal_some(&mut step).await?;
+        sealed += done;
+        if done == 0 {
+            if sealed > 0 {
+                let text =
+                    format!("{sealed} entries of a version without hashes were sealed: from now on a change shows");
+                tell(&mut step, clock, Level::Security, "journal.sealed", text, sealed).await?;
+            }
+            sqlx::query("DELETE FROM setting WHERE key = ?")
+                .bind(SEALING_SETTING)
                 .execute(&mut *step)
                 .await
                 .doing(DOING)?;
-            sealed += 1;
         }
         step.commit().await.doing(DOING)?;
+        if done == 0 {
+            return Ok(());
+        }
     }
+}
+
+/// Seals the next entries that have no hash. How many; 0 when there is none left.
+async fn seal_some(step: &mut SqliteConnection) -> Result<u64, StoreError> {
+    const DOING: &str = "sealing the journal of an earlier version";
+    let first: Option<i64> = sqlx::query_scalar("SELECT min(id) FROM journal WHERE hash IS NULL")
+        .fetch_one(&mut *step)
+        .await
+        .doing(DOING)?;
+    let Some(first) = first else { return Ok(0) };
+    let before: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM journal WHERE id < ? ORDER BY id DESC LIMIT 1")
+        .bind(first)
+        .fetch_optional(&mut *step)
+        .await
+        .doing(DOING)?;
+    let mut hash: Hash = before.and_then(|hash| hash.try_into().ok()).unwrap_or_default();
+    let rows: Vec<Row> =
+        sqlx::query_as(ROWS).bind(first - 1).bind(STEP_ROWS).fetch_all(&mut *step).await.doing(DOING)?;
+    let mut sealed = 0;
+    // One that has its hash is never given another.
+    for row in rows.into_iter().take_while(|row| row.7.is_none()) {
+        hash = hash_of(&row, &hash);
+        sqlx::query("UPDATE journal SET hash = ? WHERE id = ?")
+            .bind(&hash[..])
+            .bind(row.0)
+            .execute(&mut *step)
+            .await
+            .doing(DOING)?;
+        sealed += 1;
+    }
+    Ok(sealed)
+}
+
+async fn tell_unsealed(pool: &SqlitePool, clock: &dyn Clock) -> Result<(), StoreError> {
+    const DOING: &str = "looking for entries without a hash";
+    let mut step = pool.begin_with("BEGIN IMMEDIATE").await.doing(DOING)?;
+    let (first, count): (Option<i64>, i64) = sqlx::query_as("SELECT min(id), count(*) FROM journal WHERE hash IS NULL")
+        .fetch_one(&mut *step)
+        .await
+        .doing(DOING)?;
+    let Some(first) = first else { return Ok(()) };
+    let text = format!(
+        "{count} entries of the journal have no hash, entry {first} is the first: this program did not write them so; \
+         run `godvision-server verify`"
+    );
+    tell(&mut step, clock, Level::Error, "journal.unsealed", text, number(count)).await?;
+    step.commit().await.doing(DOING)
+}
+
+async fn tell(
+    step: &mut SqliteConnection,
+    clock: &dyn Clock,
+    level: Level,
+    code: &str,
+    text: String,
+    entries: u64,
+) -> Result<(), StoreError> {
+    let service = Name::new("journal").map_err(|error| StoreError::Batch {
+        doing: "journalling what became of the journal",
+        detail: error.to_string(),
+    })?;
+    let entry = Entry::new(clock.now(), service, level, code, text).with("entries", entries);
+    let told = journal::append_within(step, &mut Default::default(), &[&entry]).await;
+    told.doing("journalling what became of the journal").map(drop)
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "passes", include_str!("../../migrations/0006_passes.sql")),
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
     (8, "codes", include_str!("../../migrations/0008_codes.sql")),
+    (9, "removed", include_str!("../../migrations/0009_removed.sql")),
 ];
 
 /// Why the store did not do what it was asked.
@@ -255,20 +256,19 @@ impl Store {
             .connect_with(options.clone())
             .await
             .doing("opening it")?;
+        chain::note_sealing(&pool).await?;
         migrator().run(&pool).await.map_err(StoreError::Schema)?;
-        let sealed = chain::seal(&pool).await?;
-        if sealed > 0 {
-            tracing::info!(sealed, "entries of an earlier version were sealed");
-        }
+        chain::seal(&pool, &*clock).await?;
         let writer = options.connect().await.doing("opening it to write the journal")?;
         let seen = options.connect().await.doing("opening it to write sightings")?;
         let (settings, secrets) = (Settings::new(pool.clone()), Secrets::new(pool.clone(), &key));
+        let faces = Faces::open(folder, secrets.clone(), &settings, Arc::clone(&clock)).await?;
         Ok(Self {
-            faces: Faces::open(folder, secrets.clone(), &settings, Arc::clone(&clock)).await?,
             journal: Arc::new(SqliteJournal::start(writer, pool.clone())),
             sightings: Sightings::start(seen, pool.clone(), Arc::clone(&clock)),
             plates: Plates::open(pool.clone(), Arc::clone(&clock)).await?,
-            access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone())?,
+            access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone(), faces.clone())?,
+            faces,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings,

@@ -60,13 +60,6 @@ pub struct KeptPass {
     pub withdrawn: Option<Withdrawal>,
 }
 
-impl KeptPass {
-    /// Whether its link still shows it at `now`.
-    pub fn is_shown(&self, now: WallTime) -> bool {
-        self.withdrawn.is_none() && now < self.claims.not_after
-    }
-}
-
 type Row = (
     i64,
     String,
@@ -240,6 +233,27 @@ pub(super) async fn withdraw(
         .await
         .doing("withdrawing a pass")
         .map(drop)
+}
+
+/// Withdraws every pass of `person` that has not ended. How many.
+pub(super) async fn withdraw_of(
+    connection: &mut SqliteConnection,
+    person: &Name,
+    withdrawal: &Withdrawal,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE pass SET withdrawn = ?1, withdrawn_by = ?2, reason = ?3
+         WHERE person = ?4 AND withdrawn IS NULL AND not_after > ?5",
+    )
+    .bind(withdrawal.at.as_unix_micros())
+    .bind(&withdrawal.by)
+    .bind(&withdrawal.reason)
+    .bind(person.as_str())
+    .bind(withdrawal.at.as_unix_seconds())
+    .execute(connection)
+    .await
+    .doing("withdrawing passes")?;
+    Ok(done.rows_affected())
 }
 
 /// Everything withdrawn, for the doors.

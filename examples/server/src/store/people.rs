@@ -295,18 +295,29 @@ pub(super) async fn put(connection: &mut SqliteConnection, it: &Person, now: Wal
     Ok(())
 }
 
-/// Marks a person as removed, or takes that back. Whether it changed anything.
-pub(super) async fn set_gone(
-    connection: &mut SqliteConnection,
-    name: &Name,
-    gone: Option<WallTime>,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE person SET gone = ?1 WHERE name = ?2 AND (gone IS NULL) = (?1 IS NOT NULL)")
-        .bind(gone.map(WallTime::as_unix_micros))
+/// Marks a person as removed. Whether it changed anything.
+pub(super) async fn remove(connection: &mut SqliteConnection, name: &Name, at: WallTime) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE person SET gone = ? WHERE name = ? AND gone IS NULL")
+        .bind(at.as_unix_micros())
         .bind(name.as_str())
         .execute(connection)
         .await
         .doing("removing a person")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Takes a removal back that is not older than `since`. Whether it changed anything.
+pub(super) async fn restore(
+    connection: &mut SqliteConnection,
+    name: &Name,
+    since: WallTime,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE person SET gone = NULL WHERE name = ? AND gone >= ?")
+        .bind(name.as_str())
+        .bind(since.as_unix_micros())
+        .execute(connection)
+        .await
+        .doing("bringing a person back")?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -320,14 +331,57 @@ pub(super) async fn is_gone(connection: &mut SqliteConnection, name: &Name) -> R
     Ok(found.is_some())
 }
 
-/// Drops who was removed before `moment`.
-pub(super) async fn sweep(connection: &mut SqliteConnection, moment: WallTime) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM person WHERE gone < ?")
+/// Who was removed before `moment`.
+pub(super) async fn overdue(connection: &mut SqliteConnection, moment: WallTime) -> Result<Vec<Name>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM person WHERE gone < ? ORDER BY name")
         .bind(moment.as_unix_micros())
+        .fetch_all(connection)
+        .await
+        .doing("looking for who was removed")?;
+    Ok(names.iter().filter_map(|name| Name::new(name).ok()).collect())
+}
+
+/// Forgets who was removed, but for the name: see [`was_removed`].
+pub(super) async fn forget(connection: &mut SqliteConnection, name: &Name) -> Result<(), StoreError> {
+    for sql in [
+        "INSERT OR IGNORE INTO person_removed (name) VALUES (?)",
+        "DELETE FROM person WHERE name = ? AND gone IS NOT NULL",
+    ] {
+        sqlx::query(sql).bind(name.as_str()).execute(&mut *connection).await.doing("forgetting who was removed")?;
+    }
+    Ok(())
+}
+
+/// Whether a person of that name was removed for good and nobody has taken the name anew.
+pub(super) async fn was_removed(connection: &mut SqliteConnection, name: &Name) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM person_removed WHERE name = ?")
+        .bind(name.as_str())
+        .fetch_optional(connection)
+        .await
+        .doing("looking for who was removed")?;
+    Ok(found.is_some())
+}
+
+/// The name is somebody's again.
+pub(super) async fn free_name(connection: &mut SqliteConnection, name: &Name) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM person_removed WHERE name = ?")
+        .bind(name.as_str())
         .execute(connection)
         .await
-        .doing("forgetting who was removed")
+        .doing("giving a name to somebody new")
         .map(drop)
+}
+
+/// Frees every name but those of `listed`.
+pub(super) async fn free_names_but(connection: &mut SqliteConnection, listed: &[&Name]) -> Result<(), StoreError> {
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM person_removed")
+        .fetch_all(&mut *connection)
+        .await
+        .doing("looking for who was removed")?;
+    for name in names.iter().filter_map(|name| Name::new(name).ok()).filter(|name| !listed.contains(&name)) {
+        free_name(connection, &name).await?;
+    }
+    Ok(())
 }
 
 /// Gives a person a key, and takes it from who was removed. A new PIN takes the place of the old one.
@@ -411,6 +465,11 @@ pub(super) async fn remove_key(connection: &mut SqliteConnection, id: u64) -> Re
 /// The groups that people are put in here, by name.
 pub(super) type Groups = BTreeMap<Name, BTreeSet<Name>>;
 
+/// Whether the doors take anybody of that name: some words mean everybody in rules.
+pub(super) fn name_check(name: &Name) -> Result<(), godvision_access::Error> {
+    Directory::new([0; 16]).add_person(name.clone())
+}
+
 /// Everybody, as the doors know them.
 pub(super) async fn directory(
     connection: &mut SqliteConnection,
@@ -422,9 +481,9 @@ pub(super) async fn directory(
         .fetch_all(&mut *connection)
         .await
         .doing(DOING)?;
-    // A name that the database has and this program refuses was changed by hand: nobody.
+    // A name that the database has and this program refuses was changed by hand, or is of a version that took it: nobody.
     for (name, revoked) in people {
-        let Ok(name) = Name::new(&name) else { continue };
+        let Some(name) = Name::new(&name).ok().filter(|name| name_check(name).is_ok()) else { continue };
         directory.add_person(name.clone()).map_err(AccessProblem::from)?;
         if revoked != 0 {
             directory.revoke_person(&name).map_err(AccessProblem::from)?;
@@ -438,6 +497,9 @@ pub(super) async fn directory(
     .doing(DOING)?;
     for (person, stored, revoked) in keys {
         let (Ok(person), Ok(stored)) = (Name::new(&person), stored.parse::<StoredKey>()) else { continue };
+        if !directory.has_person(&person) {
+            continue;
+        }
         directory.add_stored(&person, stored).map_err(AccessProblem::from)?;
         if revoked != 0 {
             directory.revoke_key(stored);
@@ -451,7 +513,9 @@ pub(super) async fn directory(
     .doing(DOING)?;
     let mut groups = Groups::new();
     for (group, person) in rows {
-        if let (Ok(group), Ok(person)) = (Name::new(&group), Name::new(&person)) {
+        if let (Ok(group), Ok(person)) = (Name::new(&group), Name::new(&person))
+            && directory.has_person(&person)
+        {
             groups.entry(group).or_default().insert(person);
         }
     }

@@ -60,7 +60,7 @@ impl WebError {
             .with_header(header::RETRY_AFTER, &seconds.to_string())
     }
 
-    fn inside(what: &str, error: &dyn std::error::Error) -> Self {
+    pub(in crate::web) fn inside(what: &str, error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %chain(error), "{what}");
         let message = format!("{what}; the server's log says more");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "inside", message)

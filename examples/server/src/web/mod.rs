@@ -27,10 +27,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures::{TryStreamExt as _, stream};
 use godvision_core::journal::{Entry, Journal, Level};
 use godvision_core::{Clock, Name};
 use hyper::body::Incoming;
@@ -38,6 +39,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 pub use self::error::WebError;
@@ -52,6 +54,8 @@ pub const CONNECTIONS_MAX: usize = 1024;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// A request whose answer has not begun after this long is given up.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Changes under way at once, with those whose sender has hung up; more wait.
+pub const CHANGES_MAX: u32 = 256;
 /// A connection whose next request's head is not complete after this long is closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stop waits for answers under way.
@@ -69,6 +73,10 @@ struct Inner {
     live: LiveHub,
     clock: Arc<dyn Clock>,
     throttle: Mutex<Throttle>,
+    /// Of wrong links: their own, so that they keep nobody from signing in.
+    links: Mutex<Throttle>,
+    /// A place for each change under way.
+    changes: Arc<Semaphore>,
     options: WebOptions,
 }
 
@@ -88,7 +96,9 @@ impl AppState {
         clock: Arc<dyn Clock>,
         options: WebOptions,
     ) -> Self {
-        Self { inner: Arc::new(Inner { system, store, live, clock, throttle: Mutex::default(), options }) }
+        let changes = Arc::new(Semaphore::new(CHANGES_MAX as usize));
+        let (throttle, links) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { system, store, live, clock, throttle, links, changes, options }) }
     }
 
     fn system(&self) -> &dyn System {
@@ -113,6 +123,10 @@ impl AppState {
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         self.inner.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link_throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Journals something people did through the web layer, under the service `web`.
@@ -152,7 +166,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(state.clone(), in_time))
         .layer(middleware::from_fn(safe_headers))
         .with_state(state)
 }
@@ -191,7 +205,11 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: impl Future<Out
     drop(listener);
     state.live().stop();
     stopping.send_replace(true);
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        // Changes whose sender has hung up have no connection.
+        drop(state.inner.changes.acquire_many(CHANGES_MAX).await);
+    };
     if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
         tracing::warn!("some answers were cut off by the stop");
     }
@@ -235,14 +253,51 @@ fn peer(request: &Request) -> IpAddr {
     info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip())
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+/// Whether a request only asks: then nobody minds if it is cut off.
+fn only_asks(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Answers within [`ANSWER_TIMEOUT`]. What changes something is done to its end all the same, and also when its sender hangs
+/// up: half a change, a line in the journal that the doors never heard of, would be worse than one that nobody waited for.
+async fn in_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let answer = async move {
+        if only_asks(&request) {
+            return next.run(request).await;
+        }
+        let Ok(place) = Arc::clone(&state.inner.changes).acquire_owned().await else { return stopping() };
+        // Its end depends on no sender: the body has come by the deadline or fails.
+        let request = request.map(|body| until(body, deadline));
+        let change = tokio::spawn(async move {
+            let answer = next.run(request).await;
+            drop(place);
+            answer
+        });
+        change.await.unwrap_or_else(|error| WebError::inside("a change failed", &error).into_response())
+    };
+    match tokio::time::timeout_at(deadline, answer).await {
         Ok(response) => response,
         Err(_) => {
             let message = "the answer took too long: the system is overloaded, or a device it asked does not answer";
             WebError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into_response()
         }
     }
+}
+
+fn stopping() -> Response {
+    WebError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is stopping").into_response()
+}
+
+/// `body` as far as it has come by `deadline`; then it fails.
+fn until(body: Body, deadline: Instant) -> Body {
+    Body::from_stream(stream::try_unfold(body.into_data_stream(), move |mut rest| async move {
+        match tokio::time::timeout_at(deadline, rest.try_next()).await {
+            Ok(Ok(part)) => Ok(part.map(|part| (part, rest))),
+            Ok(Err(error)) => Err(error),
+            Err(late) => Err(axum::Error::new(late)),
+        }
+    }))
 }
 
 /// Nothing inline, nothing from elsewhere, in no frame.
@@ -265,4 +320,21 @@ async fn safe_headers(request: Request, next: Next) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_fails_at_the_deadline() {
+        let parts = stream::iter([Ok::<_, std::io::Error>("{\"on\":")]).chain(stream::pending());
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let read = axum::body::to_bytes(until(Body::from_stream(parts), deadline), BODY_BYTES_MAX).await;
+        assert!(read.is_err(), "what came is not taken for all of it");
+        let whole = until(Body::from("{\"on\": true}"), Instant::now() + ANSWER_TIMEOUT);
+        assert_eq!(axum::body::to_bytes(whole, BODY_BYTES_MAX).await.unwrap(), "{\"on\": true}");
+    }
 }

@@ -58,7 +58,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/faces", ADMIN, get(pages::faces::faces)),
         line(Method::GET, "/people", ADMIN, get(pages::people::people)),
         line(Method::GET, "/passes", ADMIN, get(pages::passes::list)),
-        // A guest has no account: the link is what they show, and guessing it is slowed down like guessing a password.
+        // A guest has no account: the link is what they show. Guessing it is slowed down like guessing a password, by a
+        // count of its own: behind a proxy all guests have one address with those who sign in.
         line(Method::GET, "/pass/{token}", ANYONE, get(pages::passes::pass)),
         // As with the link of a pass, for a resident's own codes.
         line(Method::GET, "/code/{token}", ANYONE, get(pages::passes::code)),

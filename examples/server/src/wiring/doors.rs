@@ -18,6 +18,8 @@ use crate::web::system::{DoorChange, DoorField, DoorSetup, DoorSource, RelayAsk,
 
 /// The unit of doors.
 const UNIT: &str = "door";
+/// What stands for every door in rules and passes.
+const EVERY_DOOR: &str = "any";
 /// How long a relay may take to say its state: somebody waits before the page.
 const RELAY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,9 @@ impl Running {
             }
             other => other.map(|entry| entry.params.clone()),
         };
+        if there.is_none() && door.as_str() == EVERY_DOOR {
+            return Err(refused(format!("name: {door} means every door in rules and passes: choose another name")));
+        }
         let was = there.clone().unwrap_or_default();
         let (mut next, mut sets, mut unsets, mut sealed) = (was.clone(), Vec::new(), Vec::new(), Vec::new());
         for (key, value) in change.params {
@@ -150,31 +155,6 @@ impl Running {
             Ok(draft.text())
         };
         self.edit_with(&sealed, edit).await
-    }
-
-    /// Edits the document with secrets that it names: they are put first, and put back if it is refused.
-    async fn edit_with(
-        &self,
-        sealed: &[(String, Secret)],
-        edit: impl FnOnce(&str) -> anyhow::Result<String> + Send,
-    ) -> Result<(), SystemError> {
-        let unavailable = |error: crate::store::StoreError| SystemError::Unavailable { detail: error.to_string() };
-        let secrets = self.store.secrets();
-        let mut before = Vec::new();
-        for (name, secret) in sealed {
-            before.push((name, secrets.get(name).await.map_err(unavailable)?));
-            secrets.put(name, secret).await.map_err(unavailable)?;
-        }
-        let done = self.edit(edit).await;
-        if done.is_err() {
-            for (name, secret) in before {
-                match secret {
-                    Some(secret) => secrets.put(name, &secret).await.map_err(unavailable)?,
-                    None => secrets.remove(name).await.map_err(unavailable)?,
-                }
-            }
-        }
-        done
     }
 
     /// Takes a door and its links out of the document.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(crate) struct Site {
     pub(crate) premises: Mutex<PremisesNow>,
     /// What was commanded, and by whom.
     pub(crate) commands: Mutex<Vec<(PremisesCommand, String)>>,
+    /// Shut by a test that wants a command to take long.
+    pub(crate) gate: Arc<tokio::sync::RwLock<()>>,
+    /// Commands that came to the gate.
+    pub(crate) asked: AtomicU32,
     /// How often every pass was used.
     pub(crate) pass_uses: Mutex<u32>,
 }
@@ -126,6 +131,8 @@ impl Site {
                 }],
             }),
             commands: Mutex::default(),
+            gate: Arc::default(),
+            asked: AtomicU32::new(0),
             pass_uses: Mutex::default(),
         }
     }
@@ -290,6 +297,8 @@ impl System for Site {
 
     fn command<'a>(&'a self, command: PremisesCommand, operator: &'a str) -> BoxFuture<'a, Result<(), SystemError>> {
         Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let _open = self.gate.read().await;
             let (mut now, mut doors) = (self.premises.lock().unwrap(), self.doors.lock().unwrap());
             match &command {
                 PremisesCommand::Lockdown { doors: asked, is_on } => {

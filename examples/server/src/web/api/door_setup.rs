@@ -163,11 +163,17 @@ pub(crate) async fn put(
     }
     let keys: Vec<&str> = change.params.iter().map(|(key, _)| key.as_str()).collect();
     let keys = keys.join(", ");
-    state.system().put_door(&door, change).await.map_err(told)?;
-    let (code, word) = if is_new { ("door.added", "added") } else { ("door.changed", "changed") };
-    let text = format!("{} {word} the door {door} in the site document", who.name());
     let fields = [("door", door.as_str()), ("params", &keys), ("user", who.name())];
-    state.note(Level::Security, code, text, &fields).await?;
+    let (asked, done, word) = match is_new {
+        true => ("door.adding", "door.added", "added"),
+        false => ("door.changing", "door.changed", "changed"),
+    };
+    // Journalled first: no door is another one without a line that says who made it so.
+    let text = format!("{} asked for the door {door} to be {word} in the site document", who.name());
+    state.note(Level::Security, asked, text, &fields).await?;
+    state.system().put_door(&door, change).await.map_err(told)?;
+    let text = format!("{} {word} the door {door} in the site document", who.name());
+    state.note(Level::Security, done, text, &fields).await?;
     Ok(Json(state.system().door_setup(Some(&door))?.into()))
 }
 
@@ -191,9 +197,12 @@ pub(crate) async fn remove(
     Id(id): Id,
 ) -> Result<Json<RemovedView>, WebError> {
     let door = door(&id)?;
+    let fields = [("door", door.as_str()), ("user", who.name())];
+    let text = format!("{} asked for the door {door} to be removed from the site document", who.name());
+    state.note(Level::Security, "door.removing", text, &fields).await?;
     state.system().remove_door(&door).await?;
     let text = format!("{} removed the door {door} from the site document", who.name());
-    state.note(Level::Security, "door.removed", text, &[("door", door.as_str()), ("user", who.name())]).await?;
+    state.note(Level::Security, "door.removed", text, &fields).await?;
     Ok(Json(RemovedView { door: door.to_string() }))
 }
 

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::super::guard::Who;
 use super::super::{AppState, WebError};
 use super::{Asked, given, moment, name};
-use crate::store::Role;
+use crate::store::{KeyKind, Role};
 
+/// What the premises journal when somebody says that they have looked at a door's alarms.
+const ACKNOWLEDGED: &str = "premises.acknowledged";
 /// Most lines of an export; filter by period for the rest.
 pub(crate) const EXPORT_LINES_MAX: usize = 100_000;
 
@@ -81,10 +83,15 @@ impl From<Kept> for EntryView {
     }
 }
 
-/// Whether `who` may read a line: a silent alarm is for operators, since a viewer's screen may stand at the door.
+/// Whether `who` may read a line: a silent alarm is for operators, since a viewer's screen may stand at the door. So is what
+/// tells of one by the way: who has a PIN for it, and that somebody has looked at an alarm which a viewer was never shown.
 pub(crate) fn is_for(entry: &Kept, who: &Who) -> bool {
-    let is_silent = |(name, value): &(String, String)| name == "alarm" && value == AlarmKind::Duress.code();
-    who.may(Role::Operator) || !entry.fields.iter().any(is_silent)
+    let is_silent = |(name, value): &(String, String)| match &**name {
+        "alarm" => value == AlarmKind::Duress.code(),
+        "kind" => value == KeyKind::DuressPin.code(),
+        _ => false,
+    };
+    who.may(Role::Operator) || !(entry.code == ACKNOWLEDGED || entry.fields.iter().any(is_silent))
 }
 
 /// `GET /api/v1/journal`

@@ -82,10 +82,15 @@ pub(crate) async fn used(state: &AppState, pass: &KeptPass) -> Result<Option<u32
     Ok((used < u32::MAX).then_some(used))
 }
 
-/// `valid`, `not_yet`, `used`, `expired` or `withdrawn`.
-pub(crate) fn state_code(pass: &KeptPass, used: Option<u32>, now: WallTime) -> &'static str {
+/// `valid`, `not_yet`, `used`, `expired`, `withdrawn`, or `nobody` if the person it names may enter nowhere: as the doors
+/// would answer now.
+pub(crate) fn state_code(state: &AppState, pass: &KeptPass, used: Option<u32>) -> &'static str {
+    let now = state.clock().wall();
+    let is_nobody = |person: &Name| state.store().access().shared().current().directory.holder_named(person).is_err();
     if pass.withdrawn.is_some() {
         "withdrawn"
+    } else if pass.claims.person.as_ref().is_some_and(is_nobody) && now < pass.claims.not_after {
+        "nobody"
     } else if now >= pass.claims.not_after {
         "expired"
     } else if uses(pass).is_some_and(|uses| used.is_some_and(|used| used >= u32::from(uses))) {
@@ -95,6 +100,11 @@ pub(crate) fn state_code(pass: &KeptPass, used: Option<u32>, now: WallTime) -> &
     } else {
         "valid"
     }
+}
+
+/// Whether a pass of that [`state_code`] opens something, now or later: else its code is shown to nobody.
+pub(crate) fn opens(code: &str) -> bool {
+    matches!(code, "valid" | "not_yet")
 }
 
 /// The path of the page that shows `pass` to whoever has the link.
@@ -114,7 +124,7 @@ impl PassView {
             until: claims.not_after.to_string(),
             uses: uses(pass),
             used,
-            state: state_code(pass, used, state.clock().wall()),
+            state: state_code(state, pass, used),
             made: pass.made.to_string(),
             made_by: pass.made_by.clone(),
             withdrawn: pass.withdrawn.as_ref().map(|it| WithdrawnView {
@@ -306,8 +316,8 @@ pub(crate) async fn withdraw(
 async fn code(state: &AppState, id: &str) -> Result<(KeptPass, QrImage), WebError> {
     let access = state.store().access();
     let pass = access.pass(id).await?;
-    if !pass.is_shown(state.clock().wall()) {
-        let message = "this pass was withdrawn or has expired: make a new one";
+    if !opens(state_code(state, &pass, used(state, &pass).await?)) {
+        let message = "this pass opens nothing any more: make a new one";
         return Err(WebError::new(axum::http::StatusCode::GONE, "gone", message));
     }
     let image = qr(&access.pass_text(&pass).await?)?;

@@ -2,6 +2,8 @@
 //!
 //! **Never:** a decision of its own: the answers are those of the engine that the doors ask.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
@@ -74,7 +76,7 @@ pub(crate) async fn put(
     // Browsers end lines of a text area as letters do.
     let text = text.replace("\r\n", "\n");
     let access = state.store().access();
-    let changes = diff(&access.rules().text, &text);
+    let changes = compared(access.rules().text, text.clone()).await?;
     let count = |kind: &str| changes.iter().filter(|line| line.kind == kind).count().to_string();
     let words = match restored {
         Some(id) => format!("{} put version {id} of the rules in force again", who.name()),
@@ -136,11 +138,11 @@ pub(crate) async fn check(
     let Json(Draft { text }) = body?;
     let text = text.replace("\r\n", "\n");
     let access = state.store().access();
-    let (fault, rules) = match access.check_rules(&text) {
+    let (fault, rules) = match access.check_rules(&text).await {
         Ok(set) => (None, set.rules.len()),
         Err(problem) => (Some(Fault::from(problem)), 0),
     };
-    Ok(Json(Checked { fault, rules, diff: diff(&access.rules().text, &text) }))
+    Ok(Json(Checked { fault, rules, diff: compared(access.rules().text, text).await? }))
 }
 
 #[derive(Serialize)]
@@ -249,6 +251,12 @@ pub(crate) async fn explain(
         at: at.to_string(),
         rules: lines.into_iter().map(line).collect(),
     }))
+}
+
+/// [`diff`] on a thread that may be busy: of two large documents it takes tens of milliseconds.
+async fn compared(before: Arc<str>, after: String) -> Result<Vec<DiffLine>, WebError> {
+    let compared = tokio::task::spawn_blocking(move || diff(&before, &after)).await;
+    compared.map_err(|error| WebError::inside("comparing the rules failed", &error))
 }
 
 /// What differs, line by line: the longest common subsequence of what lies between the same beginning and the same end.

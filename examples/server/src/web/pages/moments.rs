@@ -9,7 +9,7 @@ use godvision_core::journal::Query;
 use godvision_core::signal::door::Decision;
 
 use super::*;
-use crate::store::SightingQuery;
+use crate::store::{KeyKind, SightingQuery};
 use crate::web::system::{ClipQuery, Door};
 
 /// A clip's last frame may be a little before what it shows: reading takes its time.
@@ -71,13 +71,18 @@ pub(super) async fn clip_of_line(state: &AppState, doors: &[Door], line: &Kept) 
     clip_at(state, &cameras_of(door, field("source").unwrap_or_default()), line.at).await
 }
 
-/// The picture of whom a decision is about, as the number of its sighting: their face if it was recognised, else what was
-/// read of them. Never somebody else's face, and none for an operator's own act: who stands there is not who is named.
+/// The picture of whom a decision is about, as the number of its sighting: their face if it was recognised, else what the
+/// deciding camera read of them. Never somebody else's face, what another camera or lane read, another's plate; and none for
+/// an operator's own act: who stands there is not who is named.
 pub(super) async fn picture_of(state: &AppState, door: &Door, decision: &Decision) -> Option<u64> {
     let (at, user) = (decision.presented.wall, decision.user.as_ref().map(Name::as_str));
     if decision.credential == "manual" {
         return None;
     }
+    let plates = match &decision.user {
+        Some(user) if decision.credential == "plate" => plates_of(state, user).await?,
+        _ => Vec::new(),
+    };
     let mut found = Vec::new();
     for camera in cameras_of(door, decision.source.as_str()) {
         let query = SightingQuery {
@@ -89,7 +94,13 @@ pub(super) async fn picture_of(state: &AppState, door: &Door, decision: &Decisio
         };
         for it in state.store().sightings().list(&query).await.ok()? {
             let is_face = it.kind == "face" && user.is_some() && it.subject.as_deref() == user;
-            let is_read = it.kind == decision.credential && it.kind != "face";
+            let is_theirs = match &*it.kind {
+                "face" => false,
+                // A second car close behind is read by the same camera.
+                "plate" if user.is_some() => it.subject.as_ref().is_some_and(|plate| plates.contains(plate)),
+                _ => true,
+            };
+            let is_read = is_theirs && it.kind == decision.credential && it.camera == decision.source.as_str();
             if it.crop_bytes > 0 && (is_face || is_read) {
                 let apart = (it.at.as_unix_micros() - at.as_unix_micros()).abs();
                 found.push((is_read, apart, it.id));
@@ -97,6 +108,13 @@ pub(super) async fn picture_of(state: &AppState, door: &Door, decision: &Decisio
         }
     }
     found.into_iter().min().map(|(.., id)| id)
+}
+
+/// What the plates of somebody say.
+async fn plates_of(state: &AppState, user: &Name) -> Option<Vec<String>> {
+    let person = state.store().access().person(user).await.ok()?;
+    let keys = person.into_iter().flat_map(|person| person.keys);
+    Some(keys.filter(|key| key.kind == KeyKind::Plate).map(|key| key.label).collect())
 }
 
 /// A decision that a clip shows.

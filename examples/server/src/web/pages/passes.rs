@@ -9,7 +9,7 @@ use base64::Engine as _;
 use super::*;
 use crate::store::KeptPass;
 use crate::web::api::Id;
-use crate::web::api::passes::{self, PassParameters, doors_for_people, state_code, used, uses};
+use crate::web::api::passes::{self, PassParameters, doors_for_people, opens, state_code, used, uses};
 use crate::web::peer;
 
 /// Under which name tries of links are counted.
@@ -25,6 +25,7 @@ struct PassRow {
     used: Option<u32>,
     state: &'static str,
     is_shown: bool,
+    can_be_withdrawn: bool,
     made_by: String,
     made: Moment,
     why: Option<(String, String, Moment)>,
@@ -54,14 +55,16 @@ pub(in crate::web) async fn list(
 }
 
 async fn row(state: &AppState, pass: KeptPass) -> Result<PassRow, WebError> {
-    let (used, now) = (used(state, &pass).await?, state.clock().wall());
+    let used = used(state, &pass).await?;
+    let code = state_code(state, &pass, used);
     Ok(PassRow {
         id: pass.claims.id.to_string(),
         doors: doors_for_people(&pass),
         uses: uses(&pass),
         used,
-        state: state_code(&pass, used, now),
-        is_shown: pass.is_shown(now),
+        state: code,
+        is_shown: opens(code),
+        can_be_withdrawn: opens(code) || code == "nobody",
         from: pass.claims.not_before.into(),
         until: pass.claims.not_after.into(),
         made_by: pass.made_by,
@@ -132,10 +135,10 @@ fn picture(text: &godvision_core::Secret) -> Result<String, WebError> {
     Ok(format!("data:image/svg+xml;base64,{}", base64::engine::general_purpose::STANDARD.encode(svg)))
 }
 
-/// What a wrong link gets. Each is counted as a wrong password is, and a good one is shown whatever others have tried from
-/// the same address: behind a proxy all guests have one.
+/// What a wrong link gets. Each is counted as a wrong password is, but apart from those: behind a proxy everybody has one
+/// address, and whoever tries links there keeps nobody from signing in. A good one is shown whatever others have tried.
 fn wrong(state: &AppState, request: &Request, message: &str) -> Response {
-    let tried = state.throttle().attempt(peer(request), TRIED_AS, state.clock().mono());
+    let tried = state.link_throttle().attempt(peer(request), TRIED_AS, state.clock().mono());
     match tried {
         Ok(()) => told(StatusCode::NOT_FOUND, message),
         Err(wait) => wait_first(wait),
@@ -154,11 +157,11 @@ pub(in crate::web) async fn pass(State(state): State<AppState>, Id(link): Id, re
 async fn guest_page(state: &AppState, link: godvision_core::Secret) -> Result<Option<PassPage>, WebError> {
     let access = state.store().access();
     let Some(pass) = access.pass_of_link(&link).await? else { return Ok(None) };
-    let code = match pass.is_shown(state.clock().wall()) {
+    let code = match opens(state_code(state, &pass, used(state, &pass).await?)) {
         true => Some(picture(&access.pass_text(&pass).await?)?),
         false => None,
     };
-    let gone = "This pass was withdrawn or has ended. It opens nothing any more.";
+    let gone = "This pass was used up, was withdrawn or has ended. It opens nothing any more.";
     Ok(Some(PassPage {
         site: access.site().to_string(),
         doors: doors_for_people(&pass),
