@@ -116,15 +116,15 @@ pub enum Error {
         /// What is expected.
         detail: &'static str,
     },
-    /// The relay's address is not understood.
-    #[error("the relay's address is wrong: {detail}")]
-    BadRelayUrl {
+    /// The address of a relay or reader is not understood.
+    #[error("the device's address is wrong: {detail}")]
+    BadDeviceUrl {
         /// What is wrong; never the address itself.
         detail: &'static str,
     },
-    /// A part of the relay's address is missing, unknown or out of bounds.
-    #[error("the relay's address: {field} {expected}")]
-    BadRelayField {
+    /// A part of the address of a relay or reader is missing, unknown or out of bounds.
+    #[error("the device's address: {field} {expected}")]
+    BadDeviceField {
         /// The part: `host`, `channels`, ...
         field: String,
         /// What is wrong with it, or what is expected there; never its value.
@@ -141,12 +141,6 @@ pub enum Error {
     /// The relay itself failed.
     #[error(transparent)]
     Relay(#[from] RelayError),
-    /// The reader's address is not understood.
-    #[error("the reader's address is wrong: {detail}")]
-    BadReaderUrl {
-        /// What is wrong; never the address itself.
-        detail: &'static str,
-    },
     /// No driver is registered for the scheme of the reader's address.
     #[error("there is no reader driver {scheme:?}; known are: {known}")]
     UnknownReader {

@@ -3,7 +3,7 @@
 //! `EVIOCGRAB` is why the crate `evdev` is here: without it a card number is typed into the console, too, and asking the
 //! kernel for it takes an `ioctl` that safe code has not.
 //!
-//! **Not tried on a device:** the fake of this driver gives the same records from memory.
+//! **Not verified:** any reader of this kind: the fake gives the kernel's records from memory.
 
 use std::io;
 use std::pin::Pin;

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::address::RelayAddress;
-use super::spec::DriverSpec;
+use crate::address::DeviceAddress;
+use crate::driver_spec::DriverSpec;
 use crate::error::Error;
 
 /// How long a command may take when nothing else is said, and how long it waits for its turn.
@@ -60,8 +60,8 @@ impl DeviceOptions {
     /// What `address` says, checked against `spec`; an empty password is none.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn read(spec: &DriverSpec, address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn read(spec: &DriverSpec, address: &DeviceAddress) -> Result<Self, Error> {
         spec.check(address)?;
         Ok(Self {
             address: spec.authority(address),

@@ -371,7 +371,7 @@ impl FakeRequest {
         let (_, query) = self.target.split_once('?')?;
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.into_iter().find(|(known, _)| *known == name)?;
-        super::address::percent_decoded(value)
+        crate::address::percent_decoded(value)
     }
 
     /// Whether it carries this user name and password in the clear.

@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use godvision_core::driver::relay::RelayError;
 
-use super::address::RelayAddress;
-use crate::error::Error;
-
 /// How long a command may take, connecting included, when nothing else is said.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 /// Most characters of a device's own words in an error.
@@ -64,43 +61,6 @@ impl Peer {
     ) -> Result<T, RelayError> {
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(self.timed_out()))
     }
-}
-
-/// `?timeout_ms=`, 50 to 10 000.
-pub(crate) fn timeout_of(address: &RelayAddress) -> Result<Duration, Error> {
-    timeout_or(address, TIMEOUT)
-}
-
-/// `?timeout_ms=`, 50 to 10 000, or what it is when it is not given.
-pub(crate) fn timeout_or(address: &RelayAddress, absent: Duration) -> Result<Duration, Error> {
-    let absent_ms = u64::try_from(absent.as_millis()).unwrap_or(u64::MAX);
-    let timeout_ms = number(address, "timeout_ms", absent_ms, 50..=10_000);
-    let detail = "timeout_ms= is a number from 50 to 10000";
-    timeout_ms.map(Duration::from_millis).ok_or(Error::BadRelayUrl { detail })
-}
-
-/// The number `name` behind the `?`, or what it is when it is not given; `None` outside `range`.
-pub(crate) fn number(
-    address: &RelayAddress,
-    name: &str,
-    absent: u64,
-    range: std::ops::RangeInclusive<u64>,
-) -> Option<u64> {
-    address.value(name).map_or(Some(absent), |text| text.parse().ok()).filter(|number| range.contains(number))
-}
-
-/// Refuses what stands behind the `?` and means nothing to the driver.
-pub(crate) fn only_known(address: &RelayAddress, known: &[&str], detail: &'static str) -> Result<(), Error> {
-    let is_known = |(name, _): &(String, String)| known.contains(&name.as_str()) || name == "timeout_ms";
-    if address.query.iter().all(is_known) { Ok(()) } else { Err(Error::BadRelayUrl { detail }) }
-}
-
-/// Host and port; the host must be there.
-pub(crate) fn host_port(address: &RelayAddress, port: u16) -> Result<String, Error> {
-    if address.host.is_empty() {
-        return Err(Error::BadRelayUrl { detail: "the device's host is missing" });
-    }
-    Ok(format!("{}:{}", address.host, address.port.unwrap_or(port)))
 }
 
 /// A device's words, fit for a log: one line of at most 120 characters.

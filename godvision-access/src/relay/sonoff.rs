@@ -12,7 +12,7 @@
 //!
 //! There is no password: **whoever reaches the port opens the door**, so the device belongs in a network of its own.
 //!
-//! Not verified on a device: that switching on what is on begins the pulse anew, and what `startup: stay` does to one.
+//! **Not verified:** that switching on what is on begins the pulse anew; what `startup: stay` does to a pulse.
 //!
 //! **Never:** `/zeroconf/switches` (devices with several relays), the encrypted mode, Wi-Fi and firmware settings.
 
@@ -25,10 +25,10 @@ use godvision_core::driver::relay::{
 };
 use serde_json::{Value, json};
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, exchange};
-use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -40,17 +40,12 @@ pub const SPEC: DriverSpec = DriverSpec {
     fields: &[
         AddressField::HOST,
         AddressField::port("8081"),
-        AddressField {
-            key: "device",
-            kind: FieldKind::Text,
-            required: false,
-            default: None,
-            about: "the device's id, if it wants to be called by it",
-        },
+        AddressField::text("device", "the device's id, if it wants to be called by it").example("100000140e"),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::Documents,
+    unverified: &["that switching on what is on begins the pulse anew", "what startup: stay does to a pulse"],
 };
 
 /// The rest the device needs between two requests.
@@ -83,8 +78,8 @@ impl Sonoff {
     /// From `sonoff://host[:port]/[?device=ID][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         Ok(Self::new(options, address.value("device").unwrap_or_default(), PAUSE))
     }

@@ -1,14 +1,16 @@
 //! USR-R16 boards (16 contacts, Ethernet or Wi-Fi), over their own TCP protocol at port 8899.
 //!
-//! Source: the vendor's protocol as it is implemented in Home Assistant's `usr-r16` client; **the vendor's document was
-//! not at hand, and nothing was tried on a device**. After connecting, the password and a line end are sent; the board
-//! answers `OK` or `NO`. A frame is `55 AA`, length in two bytes (of number, command and parameters), number 0, command,
-//! parameters, and the sum of all from the length on in one byte; an answer begins with `AA 55` and its command has the
-//! highest bit set. 01 and 02 open and close a contact (from 1) and are answered with the contact and its state; 0A is
-//! answered with a bit for each contact, the first in the lowest place.
+//! Source: the vendor's protocol as it is implemented in Home Assistant's `usr-r16` client. After connecting, the
+//! password and a line end are sent; the board answers `OK` or `NO`. A frame is `55 AA`, length in two bytes (of
+//! number, command and parameters), number 0, command, parameters, and the sum of all from the length on in one byte;
+//! an answer begins with `AA 55` and its command has the highest bit set. 01 and 02 open and close a contact (from 1)
+//! and are answered with the contact and its state; 0A is answered with a bit for each contact, the first in the lowest
+//! place.
 //!
-//! The board has no timer that is known here: pulses are the caller's to end. Other boards are sold under this name that
-//! speak an 18-byte protocol; they close the connection or are silent here.
+//! The board has no timer that is known here: pulses are the caller's to end.
+//!
+//! **Not verified:** anything on a board: the maker's document was not at hand, and one client's source is all there
+//! was; boards sold under this name that speak an 18-byte protocol (they close the connection or are silent here).
 //!
 //! **Never:** commands for all contacts, a toggle (it cannot be repeated safely).
 
@@ -21,9 +23,29 @@ use godvision_core::driver::relay::{Capabilities, Contact, PulseTiming, Relay, R
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::address::RelayAddress;
 use super::peer::{self, Peer};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "usr-r16",
+    title: "USR-R16 (TCP)",
+    about: "It has no timer: if the link is lost in a pulse, the contact stays on until it is back.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("8899"),
+        AddressField::secret("the board's password; a new board has the one given").or(PASSWORD),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Host),
+    verified: Verified::ClientsOnly,
+    unverified: &[
+        "anything on a board: the maker's document was not at hand, and one client's source is all there was",
+        "boards sold under this name that speak an 18-byte protocol (they close the connection or are silent here)",
+    ],
+};
 
 /// Contacts of a board.
 pub const CHANNELS: u8 = 16;
@@ -139,18 +161,13 @@ impl UsrR16 {
     /// From `usr-r16://[:password@]host[:8899]/[?timeout_ms=2000]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        peer::only_known(address, &[], "behind the ? only timeout_ms= is known")?;
-        if address.user.is_some() {
-            return Err(Error::BadRelayUrl {
-                detail: "the board has no user; its password is written usr-r16://:PASSWORD@host/",
-            });
-        }
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        SPEC.check(address)?;
         Ok(Self::new(UsrR16Options {
-            password: address.password.clone().unwrap_or_else(|| PASSWORD.into()),
-            timeout: peer::timeout_of(address)?,
-            ..UsrR16Options::new(peer::host_port(address, 8899)?)
+            address: SPEC.authority(address),
+            password: SPEC.text(address, "password").unwrap_or_else(|| PASSWORD.into()),
+            timeout: SPEC.timeout(address),
         }))
     }
 

@@ -7,6 +7,8 @@
 //! With a key, nothing is believed outside the secure channel: a device that does not take the key is lost, never read in
 //! clear. Without one, cards and PINs pass in clear, and anybody on the two wires can add some.
 //!
+//! **Not verified:** any reader: other implementations of the protocol were all there was.
+//!
 //! **Never:** the default key, setting a key or an address (the vendor's tool does), file transfer, biometry, text.
 
 mod bus;

@@ -23,7 +23,7 @@
 //! The key is the device's `api: encryption: key:`; without one the connection is plain, as the device is then. The
 //! password of the old login is not supported: ESPHome dropped it in 2026.1.
 //!
-//! Not verified on a device; the frames were read by ESPHome's own client library.
+//! **Not verified:** anything on a device (the frames were read by ESPHome's own client library).
 //!
 //! **Never:** TLS, discovery, entities of other kinds.
 
@@ -44,11 +44,49 @@ use godvision_core::driver::relay::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::address::{CHANNELS_MAX, RelayAddress};
 use super::peer::{self, Peer};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use frame::{FrameFault, Handshake, KEY_BYTES, Wire};
 use message::{Kind, Said, Say};
+
+/// Ids of one address.
+const IDS: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+/// The longest pulse that may be named, in milliseconds: an hour.
+const PULSE_MS_MAX: u32 = 3_600_000;
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "esphome",
+    title: "ESPHome (native API)",
+    about: "Pulses end in this program, unless the device's own configuration times them: then name its buttons and the time.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("6053"),
+        AddressField::secret(
+            "its encryption key in Base64, as in api: encryption: key:; without one everything passes in clear",
+        ),
+        AddressField::text("switch", "ids of the switches, one for each relay").of(IDS).required().example("gate"),
+        AddressField::text("input", "ids of the binary sensors: door contacts, buttons")
+            .of(IDS)
+            .example("gate_contact"),
+        AddressField::text("button", "ids of the buttons that begin a pulse, one for each switch")
+            .of(IDS)
+            .example("gate_pulse"),
+        AddressField::number(
+            "pulse_ms",
+            0,
+            PULSE_MS_MAX,
+            "0",
+            "the time that those buttons are configured to, in milliseconds",
+        ),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &["anything on a device (the frames were read by ESPHome's own client library)"],
+};
 
 /// Most entities of one device that are looked at.
 pub const ENTITIES_MAX: usize = 1024;
@@ -135,25 +173,15 @@ impl Esphome {
     /// `/`, `+` and `=` in the key are written `%2F`, `%2B`, `%3D`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let known = "behind the ? only switch=, input=, button=, pulse_ms= and timeout_ms= are known";
-        peer::only_known(address, &["switch", "input", "button", "pulse_ms"], known)?;
-        let ids = |name| -> Result<Vec<String>, Error> {
-            let ids: Vec<_> = address.value(name).unwrap_or("").split(',').filter(|id| !id.is_empty()).collect();
-            let is_few = ids.len() <= usize::from(CHANNELS_MAX);
-            if is_few { Ok(ids.into_iter().map(str::to_owned).collect()) } else { Err(bad("at most 64 ids")) }
-        };
-        let (switches, buttons) = (ids("switch")?, ids("button")?);
-        if switches.is_empty() {
-            return Err(bad("switch= is the id of the switch, or several with commas"));
-        }
-        let pulse_ms = peer::number(address, "pulse_ms", 0, 0..=3_600_000).ok_or(bad("pulse_ms= is a number"))?;
-        let pulse = match (buttons.len(), pulse_ms) {
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        SPEC.check(address)?;
+        let bad = |detail| Error::BadDeviceUrl { detail };
+        let (switches, buttons) = (SPEC.names(address, "switch"), SPEC.names(address, "button"));
+        let pulse = match (buttons.len(), SPEC.number(address, "pulse_ms")) {
             (0, 0) => None,
-            (count, 1..) if count == switches.len() => {
-                Some(PulseButtons { buttons, duration: Duration::from_millis(pulse_ms) })
+            (count, pulse_ms @ 1..) if count == switches.len() => {
+                Some(PulseButtons { buttons, duration: Duration::from_millis(pulse_ms.into()) })
             }
             _ => {
                 return Err(bad(
@@ -161,20 +189,17 @@ impl Esphome {
                 ));
             }
         };
-        if address.user.is_some() {
-            return Err(bad("an ESPHome device has no user; its key is written esphome://:KEY@host/"));
-        }
         let key = address.password.clone().filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key_bytes(key).is_none()) {
             return Err(bad("the key is 32 bytes in Base64; write / as %2F, + as %2B and = as %3D"));
         }
         Ok(Self::new(EsphomeOptions {
-            address: peer::host_port(address, 6053)?,
+            address: SPEC.authority(address),
             key,
             switches,
-            inputs: ids("input")?,
+            inputs: SPEC.names(address, "input"),
             pulse,
-            timeout: peer::timeout_of(address)?,
+            timeout: SPEC.timeout(address),
         }))
     }
 

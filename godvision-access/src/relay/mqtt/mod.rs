@@ -14,7 +14,7 @@
 //!   still counts.
 //! - The broker's password guards the door: whoever may publish may open.
 //!
-//! Not verified on devices: the wording of Zigbee2MQTT's errors, `PulseTime` on relays above the eighth.
+//! **Not verified:** the wording of Zigbee2MQTT's errors; `PulseTime` on relays above the eighth.
 //!
 //! **Never:** retries, TLS (put the broker on the doors' own network), MQTT 5.
 
@@ -28,12 +28,88 @@ use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, Relay, RelayError, checked_channel, checked_pulse};
 
-use super::address::RelayAddress;
 use super::peer::{self, Peer};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use dialect::{Dialect, Heard, PlainTopics, Step};
 use session::{Login, Session};
 pub use session::{PACKET_BYTES_MAX, WAITING_MAX};
+
+/// Properties of one device.
+const PROPERTIES: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+
+/// What the address of a Tasmota device holds.
+pub const SPEC_TASMOTA: DriverSpec = DriverSpec {
+    scheme: "tasmota+mqtt",
+    title: "Tasmota over MQTT",
+    about: "Pulses end on the device. Its setting PulseTime is changed and stays so: its own button then gives pulses, too.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("path", "the device's topic").required().example("/gate"),
+        AddressField::channels(64, "1"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Device),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
+
+/// What the address of a device behind Zigbee2MQTT holds.
+pub const SPEC_ZIGBEE: DriverSpec = DriverSpec {
+    scheme: "zigbee2mqtt",
+    title: "Zigbee relay behind Zigbee2MQTT",
+    about: "Pulses end on the device, if its model knows On With Timed Off: try that before you rely on it.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("path", "the device's friendly name").required().example("/gate"),
+        AddressField::text("base", "the base topic of Zigbee2MQTT").or("zigbee2mqtt"),
+        AddressField::channels(64, "1"),
+        AddressField::text(
+            "states",
+            "properties that hold the states, one for each relay; state or state_l1, state_l2, ... if left out",
+        )
+        .of(PROPERTIES)
+        .example("state_left,state_right"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Device),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
+
+/// What the address of any device with a command and a state topic holds.
+pub const SPEC_PLAIN: DriverSpec = DriverSpec {
+    scheme: "mqtt",
+    title: "Any relay with MQTT topics",
+    about: "Pulses end in this program: if the link is lost in one, the contact stays on until it is back. {n} in a topic is the relay, from 1.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("command", "the topic that commands are published to").required().example("gate/set"),
+        AddressField::text("state", "the topic that the device tells its state in").required().example("gate/state"),
+        AddressField::text("get", "the topic that asks for the state, if the device has one").example("gate/get"),
+        AddressField::text("get_payload", "what is published there").example("?"),
+        AddressField::text("available", "the topic that says whether the device is there").example("gate/available"),
+        AddressField::text("available_payload", "what it says when it is").or("online"),
+        AddressField::text("on", "the payload for on").or("ON"),
+        AddressField::text("off", "the payload for off").or("OFF"),
+        AddressField::text("field", "the field of a JSON state that holds it").example("relay"),
+        AddressField::channels(64, "1"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Host),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
 
 /// How to reach a device.
 #[derive(Clone, Debug)]
@@ -88,46 +164,39 @@ impl Mqtt {
     ///   `&available_payload=online&on=ON&off=OFF&field=NAME&channels=N]`, with `{n}` in topics for the channel.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let broker = peer::host_port(address, 1883)?;
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let name = address.path.trim_start_matches('/');
-        let mut channels = address.channels()?;
-        let dialect = match address.scheme.as_str() {
+        let (spec, dialect, channels) = match address.scheme.as_str() {
             "tasmota+mqtt" => {
-                peer::only_known(address, &["channels"], "behind the ? only channels= and timeout_ms= are known")?;
-                Dialect::Tasmota { topic: topic(name)? }
+                SPEC_TASMOTA.check(address)?;
+                (SPEC_TASMOTA, Dialect::Tasmota { topic: topic(name)? }, SPEC_TASMOTA.channels(address))
             }
             "zigbee2mqtt" => {
-                peer::only_known(
-                    address,
-                    &["channels", "base", "states"],
-                    "behind the ? only channels=, base=, states= and timeout_ms= are known",
-                )?;
-                let properties: Vec<String> = match address.value("states") {
-                    Some(names) => names.split(',').map(str::to_owned).collect(),
-                    None if channels == 1 => vec!["state".into()],
-                    None => (1..=channels).map(|number| format!("state_l{number}")).collect(),
+                SPEC_ZIGBEE.check(address)?;
+                let properties = match SPEC_ZIGBEE.channels(address) {
+                    _ if address.value("states").is_some() => SPEC_ZIGBEE.names(address, "states"),
+                    1 => vec!["state".into()],
+                    channels => (1..=channels).map(|number| format!("state_l{number}")).collect(),
                 };
-                channels = u8::try_from(properties.len()).unwrap_or(u8::MAX);
-                if channels > super::address::CHANNELS_MAX || properties.iter().any(String::is_empty) {
-                    return Err(bad("states= is a list of at most 64 names"));
-                }
+                let channels = u8::try_from(properties.len()).unwrap_or(u8::MAX);
                 let base = topic(address.value("base").unwrap_or("zigbee2mqtt"))?;
-                Dialect::Zigbee2Mqtt { base, name: topic(name)?, properties }
+                (SPEC_ZIGBEE, Dialect::Zigbee2Mqtt { base, name: topic(name)?, properties }, channels)
             }
-            _ => Dialect::Plain(Box::new(plain(address)?)),
+            _ => {
+                SPEC_PLAIN.check(address)?;
+                (SPEC_PLAIN, Dialect::Plain(Box::new(plain(address)?)), SPEC_PLAIN.channels(address))
+            }
         };
         if address.password.is_some() && address.user.is_none() {
-            return Err(bad("a broker's password needs a user name"));
+            return Err(Error::BadDeviceUrl { detail: "a broker's password needs a user name" });
         }
         Ok(Self::new(MqttOptions {
             user: address.user.clone(),
             password: address.password.clone(),
             channels,
-            timeout: peer::timeout_of(address)?,
-            ..MqttOptions::new(broker, dialect)
+            timeout: spec.timeout(address),
+            ..MqttOptions::new(spec.authority(address), dialect)
         }))
     }
 
@@ -175,22 +244,17 @@ impl Mqtt {
 }
 
 /// The topics behind the `?`.
-fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
-    const KNOWN: [&str; 10] =
-        ["channels", "command", "state", "get", "get_payload", "available", "available_payload", "on", "off", "field"];
-    const KNOWN_DETAIL: &str = "behind the ? only command=, state=, get=, get_payload=, available=, available_payload=, \
-                                on=, off=, field=, channels= and timeout_ms= are known";
-    peer::only_known(address, &KNOWN, KNOWN_DETAIL)?;
-    let bad = |detail| Error::BadRelayUrl { detail };
-    let text = |name, absent: &str| address.value(name).unwrap_or(absent).to_owned();
+fn plain(address: &DeviceAddress) -> Result<PlainTopics, Error> {
+    let bad = |detail| Error::BadDeviceUrl { detail };
+    let text = |name| SPEC_PLAIN.text(address, name).map(|text| text.expose().to_owned()).unwrap_or_default();
     let needed = "command= and state= are the device's topics";
     let topics = PlainTopics {
         get: address.value("get").map(topic).transpose()?,
-        get_payload: text("get_payload", ""),
+        get_payload: text("get_payload"),
         available: address.value("available").map(topic).transpose()?,
-        available_payload: text("available_payload", "online"),
-        on: text("on", "ON"),
-        off: text("off", "OFF"),
+        available_payload: text("available_payload"),
+        on: text("on"),
+        off: text("off"),
         field: address.value("field").map(str::to_owned),
         ..PlainTopics::new(
             topic(address.value("command").ok_or(bad(needed))?)?,
@@ -206,7 +270,7 @@ fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
 /// A topic without wildcards.
 fn topic(text: &str) -> Result<String, Error> {
     if text.is_empty() || text.contains(['+', '#', '\0']) {
-        return Err(Error::BadRelayUrl { detail: "a topic is a name without + and #" });
+        return Err(Error::BadDeviceUrl { detail: "a topic is a name without + and #" });
     }
     Ok(text.to_owned())
 }

@@ -11,8 +11,8 @@
 //! A password is proved by a WS-UsernameToken digest in the device's own time (which is asked for first, since its clock
 //! may be wrong), or by HTTP digest where the device asks for that.
 //!
-//! Not verified on a device: that activating a monostable output again starts the delay anew, which delays a device
-//! takes (whole seconds are sent), and devices that report relays under another topic.
+//! **Not verified:** that activating a monostable output again starts the delay anew; which delays a device takes
+//! (whole seconds are sent); devices that report relays under another topic.
 //!
 //! **Never:** discovery, TLS, `PasswordText`, the host name that a device writes into its addresses.
 
@@ -31,13 +31,46 @@ use godvision_core::driver::relay::{
 use godvision_core::{Clock, Secret};
 use tokio::net::TcpStream;
 
-use super::address::{CHANNELS_MAX, RelayAddress};
 use super::digest::{self, Challenge};
-use super::peer::{self, Peer};
+use super::peer::Peer;
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use http::Answer;
 use soap::{Endpoint, IdleState, Message, Refusal, Told};
 use xml::Element;
+
+/// Tokens of one address.
+const TOKENS: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "onvif",
+    title: "Relay outputs of an ONVIF camera or door station",
+    about: "Pulses end on the device, in whole seconds; its output settings are changed and stay so. With mode=bistable they end in this program.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("80"),
+        AddressField::text("user", "the user name that belongs to the password").example("admin"),
+        AddressField::PASSWORD,
+        AddressField::text("path", "the path of its device service").or(DEVICE_PATH),
+        AddressField::text("output", "tokens of the relay outputs, as the device names them")
+            .of(TOKENS)
+            .required()
+            .example("RelayOutput_1"),
+        AddressField::text("input", "tokens of the digital inputs").of(TOKENS).example("DigitalInput_1"),
+        AddressField::choice("mode", &["monostable", "bistable"], "who ends a pulse: the device, or this program"),
+        AddressField::choice("idle", &["open", "closed"], "how the outputs are when inactive"),
+        AddressField::timeout_ms("5000"),
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &[
+        "that activating a monostable output again starts the delay anew",
+        "which delays a device takes (whole seconds are sent)",
+        "devices that report relays under another topic",
+    ],
+};
 
 /// How long a command may take when nothing else is said: cameras answer slowly, and a status takes several questions.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,46 +171,23 @@ impl Onvif {
     /// `&mode=bistable&idle=closed&timeout_ms=5000]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let known = "behind the ? only output=, input=, mode=, idle= and timeout_ms= are known";
-        peer::only_known(address, &["output", "input", "mode", "idle"], known)?;
-        let tokens = |name| -> Result<Vec<String>, Error> {
-            let tokens: Vec<_> = address.value(name).unwrap_or("").split(',').filter(|it| !it.is_empty()).collect();
-            if tokens.len() > usize::from(CHANNELS_MAX) {
-                return Err(bad("output= and input= are lists of at most 64 tokens"));
-            }
-            Ok(tokens.into_iter().map(str::to_owned).collect())
-        };
-        let outputs = tokens("output")?;
-        if outputs.is_empty() {
-            return Err(bad("output= is the token of the relay output, or several with commas"));
-        }
-        let mode = match address.value("mode") {
-            None | Some("monostable") => Mode::Monostable,
-            Some("bistable") => Mode::Bistable,
-            Some(_) => return Err(bad("mode= is monostable or bistable")),
-        };
-        let idle = match address.value("idle") {
-            None | Some("open") => IdleState::Open,
-            Some("closed") => IdleState::Closed,
-            Some(_) => return Err(bad("idle= is open or closed")),
-        };
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        SPEC.check(address)?;
         if address.password.is_some() && address.user.is_none() {
-            return Err(bad("a device's password needs a user name"));
+            return Err(Error::BadDeviceUrl { detail: "a device's password needs a user name" });
         }
-        let path = if address.path.len() > 1 { address.path.clone() } else { DEVICE_PATH.to_owned() };
+        let path = SPEC.text(address, "path").map(|path| path.expose().to_owned());
         let options = OnvifOptions {
-            path,
+            path: path.unwrap_or_else(|| DEVICE_PATH.to_owned()),
             user: address.user.clone(),
             password: address.password.clone(),
-            outputs,
-            inputs: tokens("input")?,
-            mode,
-            idle,
-            timeout: peer::timeout_or(address, TIMEOUT)?,
-            ..OnvifOptions::new(peer::host_port(address, 80)?, "")
+            outputs: SPEC.names(address, "output"),
+            inputs: SPEC.names(address, "input"),
+            mode: if address.value("mode") == Some("bistable") { Mode::Bistable } else { Mode::Monostable },
+            idle: if address.value("idle") == Some("closed") { IdleState::Closed } else { IdleState::Open },
+            timeout: SPEC.timeout(address),
+            ..OnvifOptions::new(SPEC.authority(address), "")
         };
         Ok(Self::new(options, clock))
     }
