@@ -24,7 +24,7 @@ use std::time::Duration;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel};
 
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
 use crate::address::{CHANNELS_MAX, DeviceAddress};
 use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
@@ -88,7 +88,7 @@ impl GpioOptions {
     /// One output, active high.
     pub fn new(chip: impl Into<String>, line: u32) -> Self {
         let (lines, inputs) = (vec![line], Vec::new());
-        Self { chip: chip.into(), lines, inputs, is_active_low: false, timeout: peer::TIMEOUT }
+        Self { chip: chip.into(), lines, inputs, is_active_low: false, timeout: TIMEOUT }
     }
 }
 
@@ -96,7 +96,7 @@ impl GpioOptions {
 pub struct Gpio {
     options: GpioOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
     lines: Arc<Mutex<dyn GpioLines>>,
 }
 
@@ -117,8 +117,8 @@ impl Gpio {
             pulse: PulseTiming::Host,
             inputs: count(&options.inputs),
         };
-        let peer = Peer { address: options.chip.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, lines: Arc::new(Mutex::new(lines)) }
+        let endpoint = Endpoint::new(options.chip.as_str(), options.timeout);
+        Self { options, capabilities, endpoint, lines: Arc::new(Mutex::new(lines)) }
     }
 
     /// From `gpio:///dev/gpiochip0?line=17[,27][&input=22[,23]&active=low&timeout_ms=2000]`.
@@ -149,27 +149,32 @@ impl Gpio {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if still.load(Ordering::Acquire) { call(&mut *lines) } else { Err(io::ErrorKind::TimedOut.into()) }
         });
-        let answer = self.peer.within(async { begun.await.map_err(|error| self.peer.bad_reply(error)) }).await?;
+        let answer =
+            self.endpoint.within(async { begun.await.map_err(|error| self.endpoint.bad_reply(error)) }).await?;
         answer.map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &io::Error) -> RelayError {
         match error.kind() {
-            io::ErrorKind::NotFound => self.peer.unreachable(error),
+            io::ErrorKind::NotFound => self.endpoint.unreachable(error),
             io::ErrorKind::PermissionDenied => {
-                self.peer.rejected("this program may not use it: put its user into the group of the device")
+                self.endpoint.rejected("this program may not use it: put its user into the group of the device")
             }
-            io::ErrorKind::ResourceBusy => self.peer.rejected("another program holds the line"),
-            io::ErrorKind::InvalidInput => self.peer.rejected("the chip has no such line, or cannot drive it"),
-            io::ErrorKind::TimedOut => self.peer.timed_out(),
+            io::ErrorKind::ResourceBusy => self.endpoint.rejected("another program holds the line"),
+            io::ErrorKind::InvalidInput => self.endpoint.rejected("the chip has no such line, or cannot drive it"),
+            io::ErrorKind::TimedOut => self.endpoint.timed_out(),
             // A chip behind a bus that failed may have taken the command.
-            _ => self.peer.bad_reply(error),
+            _ => self.endpoint.bad_reply(error),
         }
     }
 
     fn line(&self, channel: u8) -> Result<u32, RelayError> {
         checked_channel(&self.capabilities, channel)?;
-        self.options.lines.get(usize::from(channel)).copied().ok_or_else(|| self.peer.rejected("there is no such line"))
+        self.options
+            .lines
+            .get(usize::from(channel))
+            .copied()
+            .ok_or_else(|| self.endpoint.rejected("there is no such line"))
     }
 }
 
@@ -203,7 +208,7 @@ impl Relay for Gpio {
             if self.call(drive).await? == is_active {
                 Ok(())
             } else {
-                Err(self.peer.bad_reply("the line did not follow"))
+                Err(self.endpoint.bad_reply("the line did not follow"))
             }
         })
     }

@@ -25,7 +25,9 @@ pub mod digest;
 pub mod dingtian;
 #[cfg(feature = "esphome")]
 pub mod esphome;
-#[cfg(feature = "fieldbus-testkit")]
+#[cfg(any(feature = "testkit", feature = "fieldbus-testkit"))]
+pub mod fake;
+#[cfg(any(feature = "testkit", feature = "fieldbus-testkit"))]
 pub mod fake_board;
 #[cfg(all(feature = "fieldbus-testkit", feature = "esphome"))]
 pub mod fake_esphome;
@@ -51,9 +53,6 @@ pub mod modbus;
 pub mod mqtt;
 #[cfg(feature = "onvif")]
 pub mod onvif;
-#[cfg(feature = "fieldbus")]
-#[allow(dead_code, reason = "each driver needs its part of it")]
-mod peer;
 #[cfg(feature = "shelly")]
 pub mod shelly;
 #[cfg(feature = "shelly1")]
@@ -74,8 +73,6 @@ pub mod endpoint;
 #[cfg(feature = "http")]
 pub mod http;
 
-#[cfg(feature = "testkit")]
-pub mod fake;
 #[cfg(feature = "testkit")]
 pub mod fake_dingtian;
 #[cfg(feature = "testkit")]

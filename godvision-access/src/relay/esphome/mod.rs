@@ -44,7 +44,7 @@ use godvision_core::driver::relay::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
 use crate::address::{CHANNELS_MAX, DeviceAddress};
 use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
@@ -129,7 +129,7 @@ impl EsphomeOptions {
             switches: vec![switch.into()],
             inputs: Vec::new(),
             pulse: None,
-            timeout: peer::TIMEOUT,
+            timeout: TIMEOUT,
         }
     }
 }
@@ -138,7 +138,7 @@ impl EsphomeOptions {
 pub struct Esphome {
     options: EsphomeOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
 }
 
 /// Makes a command of an entity's key.
@@ -165,8 +165,8 @@ impl Esphome {
             pulse: pulse.map_or(PulseTiming::Host, |it| PulseTiming::Device { min: it, max: it, step: it }),
             inputs: count(&options.inputs),
         };
-        let peer = Peer { address: options.address.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer }
+        let endpoint = Endpoint::new(options.address.as_str(), options.timeout);
+        Self { options, capabilities, endpoint }
     }
 
     /// From `esphome://[:KEY@]host[:6053]/?switch=ID[,ID][&input=ID,...&button=ID,...&pulse_ms=3000&timeout_ms=2000]`.
@@ -204,8 +204,8 @@ impl Esphome {
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Contact, RelayError> {
-        let stream = self.peer.connect().await?;
-        self.peer.within(self.converse(stream, task)).await
+        let stream = self.endpoint.connect().await?;
+        self.endpoint.within(self.converse(stream, task)).await
     }
 
     async fn converse(&self, stream: TcpStream, task: Task<'_>) -> Result<Contact, RelayError> {
@@ -216,7 +216,7 @@ impl Esphome {
         for _ in 0..=ENTITIES_MAX {
             match session.hear().await? {
                 Said::Hello { major } if major != API_MAJOR => {
-                    return Err(self.peer.rejected(format_args!("it speaks version {major} of the API, not 1")));
+                    return Err(self.endpoint.rejected(format_args!("it speaks version {major} of the API, not 1")));
                 }
                 Said::Entity { kind, key, id } => {
                     if task.command.as_ref().is_some_and(|(wanted, wanted_id, _)| (*wanted, *wanted_id) == (kind, &id))
@@ -231,7 +231,7 @@ impl Esphome {
                 _ => {}
             }
         }
-        let absent = |id: &str| self.peer.rejected(format_args!("the device has no {id}"));
+        let absent = |id: &str| self.endpoint.rejected(format_args!("the device has no {id}"));
         let state = state.ok_or_else(|| absent(task.state.1))?;
         let mut says = vec![Say::Subscribe];
         if let Some((_, id, say)) = task.command {
@@ -260,7 +260,7 @@ impl Esphome {
     fn switch(&self, channel: u8) -> Result<&str, RelayError> {
         checked_channel(&self.capabilities, channel)?;
         let id = self.options.switches.get(usize::from(channel)).map(String::as_str);
-        id.ok_or_else(|| self.peer.rejected("there is no such switch"))
+        id.ok_or_else(|| self.endpoint.rejected("there is no such switch"))
     }
 }
 
@@ -276,7 +276,7 @@ impl Session<'_> {
     /// Agrees upon a cipher, if there is a key.
     async fn agree(&mut self) -> Result<(), RelayError> {
         let Some(key) = &self.driver.options.key else { return Ok(()) };
-        let key = key_bytes(key).ok_or_else(|| self.driver.peer.rejected("the key is no 32 bytes in Base64"))?;
+        let key = key_bytes(key).ok_or_else(|| self.driver.endpoint.rejected("the key is no 32 bytes in Base64"))?;
         let (mut handshake, hello) = Handshake::start(&key).map_err(|fault| self.fault(&fault))?;
         self.send(&hello).await?;
         loop {
@@ -305,10 +305,12 @@ impl Session<'_> {
         loop {
             while let Some(packet) = self.wire.open(&mut self.received).map_err(|fault| self.fault(&fault))? {
                 match message::read(&packet) {
-                    None => return Err(self.driver.peer.bad_reply("a message is damaged")),
+                    None => return Err(self.driver.endpoint.bad_reply("a message is damaged")),
                     Some(Said::Ping) => self.say(&[Say::Pong]).await?,
-                    Some(Said::Login { is_refused: true }) => return Err(self.driver.peer.auth_failed()),
-                    Some(Said::Goodbye) => return Err(self.driver.peer.bad_reply("the device closes the connection")),
+                    Some(Said::Login { is_refused: true }) => return Err(self.driver.endpoint.auth_failed()),
+                    Some(Said::Goodbye) => {
+                        return Err(self.driver.endpoint.bad_reply("the device closes the connection"));
+                    }
                     Some(Said::Other | Said::Login { .. }) => {}
                     Some(said) => return Ok(said),
                 }
@@ -322,19 +324,19 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), RelayError> {
-        self.stream.write_all(bytes).await.map_err(|error| self.driver.peer.bad_reply(error))
+        self.stream.write_all(bytes).await.map_err(|error| self.driver.endpoint.bad_reply(error))
     }
 
     async fn read(&mut self) -> Result<(), RelayError> {
-        let peer = &self.driver.peer;
-        let count = self.stream.read_buf(&mut self.received).await.map_err(|error| peer.bad_reply(error))?;
-        if count == 0 { Err(peer.bad_reply("the device closed the connection")) } else { Ok(()) }
+        let endpoint = &self.driver.endpoint;
+        let count = self.stream.read_buf(&mut self.received).await.map_err(|error| endpoint.bad_reply(error))?;
+        if count == 0 { Err(endpoint.bad_reply("the device closed the connection")) } else { Ok(()) }
     }
 
     fn fault(&self, fault: &FrameFault) -> RelayError {
         match fault {
-            FrameFault::WantsKey | FrameFault::OtherKey => self.driver.peer.auth_failed(),
-            _ => self.driver.peer.bad_reply(fault),
+            FrameFault::WantsKey | FrameFault::OtherKey => self.driver.endpoint.auth_failed(),
+            _ => self.driver.endpoint.bad_reply(fault),
         }
     }
 }
@@ -353,7 +355,7 @@ impl Relay for Esphome {
             checked_pulse(&self.capabilities, channel, duration)?;
             let Some(pulse) = &self.options.pulse else { return self.set(channel, Contact::On).await };
             let button = pulse.buttons.get(usize::from(channel)).map(String::as_str);
-            let button = button.ok_or_else(|| self.peer.rejected("there is no button for this switch"))?;
+            let button = button.ok_or_else(|| self.endpoint.rejected("there is no button for this switch"))?;
             let command = Some((Kind::Button, button, (|key| Say::Press { key }) as Command));
             let state = (Kind::Switch, self.switch(channel)?);
             self.run(Task { command, state, wanted: Some(true) }).await.map(|_| ())
@@ -392,6 +394,6 @@ impl Relay for Esphome {
 /// The address alone.
 impl fmt::Debug for Esphome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "esphome at {}", self.peer.address)
+        write!(f, "esphome at {}", self.endpoint.address())
     }
 }

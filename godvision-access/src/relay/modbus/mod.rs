@@ -29,7 +29,7 @@ use godvision_core::driver::relay::{
     Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
 };
 
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
 use crate::address::{CHANNELS_MAX, DeviceAddress};
 use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
@@ -178,7 +178,7 @@ impl ModbusOptions {
             inputs: 0,
             first_coil: 0,
             first_input: 0,
-            timeout: peer::TIMEOUT,
+            timeout: TIMEOUT,
         }
     }
 }
@@ -187,7 +187,7 @@ impl ModbusOptions {
 pub struct Modbus {
     options: ModbusOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
     link: Link,
 }
 
@@ -204,8 +204,8 @@ impl Modbus {
         let inputs = options.inputs.min(CHANNELS_MAX);
         let capabilities = Capabilities { driver, channels: options.channels.min(CHANNELS_MAX), pulse, inputs };
         let (link, address) = Link::new(&options.place);
-        let peer = Peer { address, timeout: options.timeout };
-        Self { options, capabilities, peer, link }
+        let endpoint = Endpoint::new(address, options.timeout);
+        Self { options, capabilities, endpoint, link }
     }
 
     /// From `modbus+tcp://host[:502]/`, `modbus+rtutcp://host[:port]/` or `modbus+rtu:///dev/ttyUSB0`, with
@@ -242,7 +242,7 @@ impl Modbus {
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, RelayError> {
-        match self.link.exchange(&self.peer, self.options.unit, request).await? {
+        match self.link.exchange(&self.endpoint, self.options.unit, request).await? {
             Reply::Exception(code) => Err(self.exception(code)),
             reply => Ok(reply),
         }
@@ -252,17 +252,17 @@ impl Modbus {
     fn exception(&self, code: u8) -> RelayError {
         let name = frame::exception_name(code);
         match code {
-            0x06 | 0x0A => self.peer.unreachable(format_args!("{name} ({code})")),
+            0x06 | 0x0A => self.endpoint.unreachable(format_args!("{name} ({code})")),
             // Accepted and unfinished, or lost behind the gateway: perhaps carried out.
-            0x05 | 0x0B => self.peer.timed_out(),
-            _ => self.peer.rejected(format_args!("{name} ({code})")),
+            0x05 | 0x0B => self.endpoint.timed_out(),
+            _ => self.endpoint.rejected(format_args!("{name} ({code})")),
         }
     }
 
     async fn write(&self, address: u16, value: u16) -> Result<(), RelayError> {
         match self.ask(Request::WriteCoil { address, value }).await? {
             Reply::Written => Ok(()),
-            _ => Err(self.peer.bad_reply("it answers another request")),
+            _ => Err(self.endpoint.bad_reply("it answers another request")),
         }
     }
 
@@ -270,7 +270,7 @@ impl Modbus {
         match self.ask(request).await? {
             Reply::Bits(bits) if bits >> index & 1 == 1 => Ok(Contact::On),
             Reply::Bits(_) => Ok(Contact::Off),
-            _ => Err(self.peer.bad_reply("it answers another request")),
+            _ => Err(self.endpoint.bad_reply("it answers another request")),
         }
     }
 
@@ -328,7 +328,7 @@ impl Relay for Modbus {
 /// Its place alone.
 impl fmt::Debug for Modbus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "modbus unit {} at {}", self.options.unit, self.peer.address)
+        write!(f, "modbus unit {} at {}", self.options.unit, self.endpoint.address())
     }
 }
 

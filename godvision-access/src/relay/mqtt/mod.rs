@@ -28,7 +28,7 @@ use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, Relay, RelayError, checked_channel, checked_pulse};
 
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
 use crate::address::{CHANNELS_MAX, DeviceAddress};
 use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
@@ -131,7 +131,7 @@ pub struct MqttOptions {
 impl MqttOptions {
     /// A device with one contact, at a broker that wants no password.
     pub fn new(broker: impl Into<String>, dialect: Dialect) -> Self {
-        Self { broker: broker.into(), user: None, password: None, dialect, channels: 1, timeout: peer::TIMEOUT }
+        Self { broker: broker.into(), user: None, password: None, dialect, channels: 1, timeout: TIMEOUT }
     }
 }
 
@@ -139,9 +139,7 @@ impl MqttOptions {
 pub struct Mqtt {
     options: MqttOptions,
     capabilities: Capabilities,
-    peer: Peer,
-    /// Held while a contact is moved: the steps of two commands in between one another could leave a timer cleared.
-    turn: tokio::sync::Mutex<()>,
+    endpoint: Endpoint,
 }
 
 impl Mqtt {
@@ -153,8 +151,8 @@ impl Mqtt {
             pulse: options.dialect.pulse(),
             inputs: 0,
         };
-        let peer = Peer { address: options.broker.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, turn: tokio::sync::Mutex::default() }
+        let endpoint = Endpoint::new(options.broker.as_str(), options.timeout);
+        Self { options, capabilities, endpoint }
     }
 
     /// From one of
@@ -202,16 +200,16 @@ impl Mqtt {
 
     /// Takes the steps one after the other within the time allowed; the contact that the last one confirmed.
     async fn take(&self, channel: u8, steps: Vec<Step>) -> Result<Option<Contact>, RelayError> {
-        let stream = self.peer.connect().await?;
+        let stream = self.endpoint.connect().await?;
         let none = Secret::new(String::new());
         let login = self
             .options
             .user
             .as_deref()
             .map(|user| Login { user, password: self.options.password.as_ref().unwrap_or(&none) });
-        self.peer
+        self.endpoint
             .within(async {
-                let mut session = Session::open(&self.peer, stream, login).await?;
+                let mut session = Session::open(&self.endpoint, stream, login).await?;
                 let (mut last, mut is_sent, mut heard) = (None, false, Vec::new());
                 for Step { publish, expect } in steps {
                     let topics = self.options.dialect.topics(channel, expect);
@@ -228,11 +226,11 @@ impl Mqtt {
                         match self.options.dialect.heard(channel, expect, &message) {
                             Heard::Nothing => {}
                             Heard::Confirmed(contact) => break contact,
-                            Heard::Refused(detail) => return Err(self.peer.rejected(detail)),
+                            Heard::Refused(detail) => return Err(self.endpoint.rejected(detail)),
                             // A bridge that has no answer from its device does not know what the device did.
-                            Heard::Away(_) if is_sent => return Err(self.peer.timed_out()),
-                            Heard::Away(detail) => return Err(self.peer.unreachable(detail)),
-                            Heard::Nonsense(detail) => return Err(self.peer.bad_reply(detail)),
+                            Heard::Away(_) if is_sent => return Err(self.endpoint.timed_out()),
+                            Heard::Away(detail) => return Err(self.endpoint.unreachable(detail)),
+                            Heard::Nonsense(detail) => return Err(self.endpoint.bad_reply(detail)),
                         }
                     };
                 }
@@ -283,7 +281,8 @@ impl Relay for Mqtt {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
-            let _turn = self.turn.lock().await;
+            // The steps of two commands in between one another could leave a timer cleared.
+            let _turn = self.endpoint.turn().await?;
             self.take(channel, self.options.dialect.pulse_steps(channel, duration)).await.map(|_| ())
         })
     }
@@ -291,7 +290,7 @@ impl Relay for Mqtt {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.turn.lock().await;
+            let _turn = self.endpoint.turn().await?;
             self.take(channel, self.options.dialect.set_steps(channel, contact)).await.map(|_| ())
         })
     }
@@ -300,7 +299,7 @@ impl Relay for Mqtt {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
             let contact = self.take(channel, self.options.dialect.status_steps(channel)).await?;
-            contact.ok_or_else(|| self.peer.bad_reply("it says nothing about the contact"))
+            contact.ok_or_else(|| self.endpoint.bad_reply("it says nothing about the contact"))
         })
     }
 }
@@ -308,6 +307,6 @@ impl Relay for Mqtt {
 /// The broker alone.
 impl fmt::Debug for Mqtt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.capabilities.driver, self.peer.address)
+        write!(f, "{} at {}", self.capabilities.driver, self.endpoint.address())
     }
 }
