@@ -110,6 +110,11 @@ mod osdp {
     const CONTACT: AddressField = AddressField::text("contact", "which of its inputs is the contact in the frame")
         .of(FieldKind::Number { min: 0, max: 31 })
         .example("0");
+    const INSTALL: AddressField = AddressField::choice(
+        "install",
+        &["no", "yes"],
+        "yes gives a device in installation mode the key, and reads no cards: then take it out again",
+    );
     const EXIT: AddressField = AddressField::text("exit", "which of its inputs is the button to get out")
         .of(FieldKind::Number { min: 0, max: 31 })
         .example("1");
@@ -125,11 +130,14 @@ mod osdp {
     pub(in super::super) const OSDP_TCP: DriverSpec = osdp(
         "osdp+tcp",
         "OSDP v2 readers behind a gateway (TCP)",
-        &[HOST, PORT, KEY, ADDRESSES, READERS, CONTACT, EXIT, DIGITS],
+        &[HOST, PORT, KEY, ADDRESSES, READERS, CONTACT, EXIT, DIGITS, INSTALL],
     );
     #[cfg(feature = "serial")]
-    pub(in super::super) const OSDP: DriverSpec =
-        osdp("osdp", "OSDP v2 readers (serial port)", &[SERIAL, BAUD, KEY, ADDRESSES, READERS, CONTACT, EXIT, DIGITS]);
+    pub(in super::super) const OSDP: DriverSpec = osdp(
+        "osdp",
+        "OSDP v2 readers (serial port)",
+        &[SERIAL, BAUD, KEY, ADDRESSES, READERS, CONTACT, EXIT, DIGITS, INSTALL],
+    );
 }
 #[cfg(feature = "osdp")]
 pub(super) use osdp::*;

@@ -80,7 +80,7 @@ impl ReaderRegistry {
 
     #[cfg(feature = "osdp")]
     fn with_osdp(self, spec: DriverSpec, clock: &Arc<dyn Clock>) -> Self {
-        use super::osdp::{OsdpBus, OsdpKey, OsdpOptions, OsdpWire};
+        use super::osdp::{OsdpBus, OsdpInstall, OsdpKey, OsdpOptions, OsdpWire};
         let clock = Arc::clone(clock);
         self.with(spec.clone(), move |address| {
             let narrow = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
@@ -103,6 +103,18 @@ impl ReaderRegistry {
             };
             let wire = |address| OsdpWire::new(OsdpOptions { address, ..options.clone() }, Box::new(random));
             let link = link(&spec, address);
+            if options.key.as_ref().is_some_and(OsdpKey::is_default) {
+                return Err(Error::BadDeviceUrl { detail: "this is the default key, which everybody knows" });
+            }
+            if address.value("install") == Some("yes") {
+                let detail = "install=yes gives one device the key that stands in the address";
+                let addresses = spec.numbers(address, "address");
+                let (Some(key), [one]) = (options.key, addresses.as_slice()) else {
+                    return Err(Error::BadDeviceUrl { detail });
+                };
+                let install = OsdpInstall::new(narrow(*one), key, Box::new(random));
+                return opened(install.ok_or(Error::BadDeviceUrl { detail })?, link, &clock);
+            }
             match *spec.numbers(address, "address").as_slice() {
                 [one] => opened(wire(narrow(one)), link, &clock),
                 ref many => opened(OsdpBus::new(many.iter().map(|one| wire(narrow(*one))).collect()), link, &clock),
@@ -175,6 +187,12 @@ mod tests {
             #[cfg(feature = "osdp")]
             "osdp+tcp://:hunter2@x",
             #[cfg(feature = "osdp")]
+            "osdp+tcp://:303132333435363738393A3B3C3D3E3F@x",
+            #[cfg(feature = "osdp")]
+            "osdp+tcp://x?install=yes",
+            #[cfg(feature = "osdp")]
+            "osdp+tcp://:000102030405060708090A0B0C0D0E0F@x?install=yes&address=1,2",
+            #[cfg(feature = "osdp")]
             "osdp+tcp://x?address=hunter2",
             #[cfg(feature = "osdp")]
             "osdp+tcp://x?address=1,1",
@@ -184,7 +202,11 @@ mod tests {
             "lines://hunter2",
         ] {
             let error = registry().open(&url.into()).err().expect(url);
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+            let said = format!("{error} {error:?}");
+            assert!(
+                !said.contains("hunter2") && !said.contains("3031323334") && !said.contains("0001020304"),
+                "{said}"
+            );
         }
     }
 
