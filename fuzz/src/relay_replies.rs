@@ -1,7 +1,7 @@
 //! What relay devices answer, and addresses of relays: any bytes are refused or mean one thing, and half a reply never
 //! means the opposite of the whole.
 
-use godvision_access::relay::address::RelayAddress;
+use godvision_access::address::DeviceAddress;
 use godvision_access::relay::digest::Challenge;
 use godvision_access::relay::laurent::{self, Line};
 use godvision_access::relay::shelly::RpcReply;
@@ -72,13 +72,13 @@ fn others(body: &[u8], channel: u8) -> Reached {
 
 /// An address that is understood is written so that it reads the same, and what opens it says no secret.
 fn address(text: &str) -> Reached {
-    let Ok(address) = RelayAddress::parse(&text.into()) else { return Reached::Refused };
+    let Ok(address) = DeviceAddress::parse(&text.into()) else { return Reached::Refused };
     let url = address.to_url();
     // Percent-encoding may make it too long to be read.
-    if let Ok(again) = RelayAddress::parse(&url) {
+    if let Ok(again) = DeviceAddress::parse(&url) {
         assert_eq!(again, address);
     } else {
-        assert!(url.expose().len() > godvision_access::relay::address::ADDRESS_BYTES_MAX);
+        assert!(url.expose().len() > godvision_access::address::ADDRESS_BYTES_MAX);
     }
     let registry = RelayRegistry::standard(SystemClock::shared());
     match (registry.open(&Secret::from(text)), &address.password) {

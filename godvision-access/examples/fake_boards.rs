@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use godvision_access::relay::fake_board::FakeBoard;
+use godvision_access::relay::fake_board::Board;
 use godvision_access::relay::fake_esphome::FakeEsphome;
 use godvision_access::relay::fake_modbus::{FakeModbus, Wire};
 use godvision_access::relay::fake_mqtt::{Device, FakeMqtt};
@@ -24,7 +24,7 @@ const KEY_IN_ADDRESS: &str = "KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio%3D";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let clock = SystemClock::shared();
-    let board = |channels, inputs| FakeBoard::new(channels, inputs, Arc::clone(&clock));
+    let board = |channels, inputs| Arc::new(Board::new(channels, inputs, Arc::clone(&clock)));
     let tcp = FakeModbus::start(board(8, 8), Wire::Tcp).await?;
     println!("modbus+tcp://{}/?board=waveshare&channels=8&inputs=8", tcp.address());
     let rtu = FakeModbus::start(board(8, 8), Wire::Rtu).await?;

@@ -125,15 +125,15 @@ pub enum Error {
     /// A PIN was kept under a hash that is no longer used, so nothing matches it.
     #[error("this PIN was kept in an older way and can never match: set it anew")]
     OldPin,
-    /// The relay's address is not understood.
-    #[error("the relay's address is wrong: {detail}")]
-    BadRelayUrl {
+    /// The address of a relay or reader is not understood.
+    #[error("the device's address is wrong: {detail}")]
+    BadDeviceUrl {
         /// What is wrong; never the address itself.
         detail: &'static str,
     },
-    /// A part of the relay's address is missing, unknown or out of bounds.
-    #[error("the relay's address: {field} {expected}")]
-    BadRelayField {
+    /// A part of the address of a relay or reader is missing, unknown or out of bounds.
+    #[error("the device's address: {field} {expected}")]
+    BadDeviceField {
         /// The part: `host`, `channels`, ...
         field: String,
         /// What is wrong with it, or what is expected there; never its value.
@@ -150,12 +150,6 @@ pub enum Error {
     /// The relay itself failed.
     #[error(transparent)]
     Relay(#[from] RelayError),
-    /// The reader's address is not understood.
-    #[error("the reader's address is wrong: {detail}")]
-    BadReaderUrl {
-        /// What is wrong; never the address itself.
-        detail: &'static str,
-    },
     /// No driver is registered for the scheme of the reader's address.
     #[error("there is no reader driver {scheme:?}; known are: {known}")]
     UnknownReader {

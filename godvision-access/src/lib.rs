@@ -16,6 +16,9 @@ pub mod premises;
 
 pub mod door;
 
+pub mod address;
+pub mod driver_spec;
+
 pub mod io;
 pub mod reader;
 pub mod relay;

@@ -39,7 +39,7 @@ async fn start(key: Option<[u8; 32]>, is_timed: bool) -> BoardBench<FakeEsphome>
     let relay = driver(&device, key, is_timed);
     let wrong = key.map(|_| driver(&device, Some([43; 32]), is_timed) as Arc<dyn Relay>);
     let password = key.map(|key| &*base64(key).leak());
-    BoardBench { clock, board, device, relay, wrong, password }
+    BoardBench { clock, board, device, relay, wrong, password, can_refuse: true }
 }
 
 godvision_core::relay_conformance!(esphome_encrypted_with_buttons, start(Some(KEY), true));

@@ -27,7 +27,7 @@ fn options() -> GpioOptions {
 async fn start() -> BoardBench<()> {
     let (clock, board) = board(2, 2);
     let relay = Arc::new(Gpio::over(options(), FakeLines::new(Arc::clone(&board))));
-    BoardBench { clock, board, device: (), relay, wrong: None, password: None }
+    BoardBench { clock, board, device: (), relay, wrong: None, password: None, can_refuse: true }
 }
 
 godvision_core::relay_conformance!(gpio_lines, start());

@@ -20,7 +20,7 @@ async fn start(wire: Wire, commands: Board) -> BoardBench<FakeModbus> {
     let address = device.address().to_string();
     let place = if wire == Wire::Tcp { Place::Tcp(address) } else { Place::RtuOverTcp(address) };
     let relay = driver(place, commands, 8, 3);
-    BoardBench { clock, board, device, relay, wrong: None, password: None }
+    BoardBench { clock, board, device, relay, wrong: None, password: None, can_refuse: true }
 }
 
 fn driver(place: Place, board: Board, channels: u8, inputs: u8) -> Arc<Modbus> {
@@ -141,7 +141,15 @@ mod serial {
             fake_modbus::serve(served, Wire::Rtu, far).await;
         });
         let relay = driver(Place::Serial { path: link, baud: 115_200 }, Board::Waveshare, 8, 2);
-        BoardBench { clock, board, device: Line { folder, _near: near, server }, relay, wrong: None, password: None }
+        BoardBench {
+            clock,
+            board,
+            device: Line { folder, _near: near, server },
+            relay,
+            wrong: None,
+            password: None,
+            can_refuse: true,
+        }
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ async fn start(kind: Device, password: Option<&'static str>) -> BoardBench<FakeM
     let device = FakeMqtt::start(Arc::clone(&board), kind, login).await.unwrap();
     let relay = driver(&device, dialect(kind), password);
     let wrong = password.map(|_| driver(&device, dialect(kind), Some("wrong")) as Arc<dyn Relay>);
-    BoardBench { clock, board, device, relay, wrong, password }
+    BoardBench { clock, board, device, relay, wrong, password, can_refuse: true }
 }
 
 godvision_core::relay_conformance!(tasmota_over_mqtt, start(Device::Tasmota, Some(PASSWORD)));

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use godvision_access::address::DeviceAddress;
 use godvision_access::reader::ReaderRegistry;
-use godvision_access::reader::address::ReaderAddress;
 use godvision_access::reader::bridge::{BridgeOptions, BridgeWire};
 use godvision_access::reader::component::ReaderUnit;
 use godvision_access::reader::fake::{FakeBridge, FakePort};
@@ -168,7 +168,7 @@ fn values_and_addresses_tell_no_secret() {
         format!("osdp+tcp://:{OSDP_KEY}@/"),
     ] {
         let url = Secret::from(url);
-        write!(told, "{:?} {:?}", ReaderAddress::parse(&url), registry.open(&url).err()).unwrap();
+        write!(told, "{:?} {:?}", DeviceAddress::parse(&url), registry.open(&url).err()).unwrap();
     }
     let soft = SoftReaders::default();
     let (handle, reader) = (soft.handle("hall").unwrap(), soft.reader("hall").unwrap());
@@ -207,11 +207,17 @@ async fn a_running_reader_logs_and_journals_no_secret() {
     let options = HostOptions { journal: journal.clone(), ..HostOptions::default() };
     let unit = ReaderUnit::new(ReaderRegistry::standard(SystemClock::shared()));
     let host = Host::new(options, Registry::new().with(unit));
-    let document = format!(
-        "version = 1\nsite = \"test\"\n[[component]]\nname = \"reader\"\nunit = \"reader\"\nparams = {{ device = \"keypad+tcp://:{OSDP_KEY}@{}/\" }}\n",
-        port.address()
-    );
-    host.apply(&SiteDocument::parse(&document).unwrap()).await.unwrap();
+    let document = |user_info: &str| {
+        let device = format!("keypad+tcp://{user_info}{}/", port.address());
+        let document = format!(
+            "version = 1\nsite = \"test\"\n[[component]]\nname = \"reader\"\nunit = \"reader\"\nparams = {{ device = \"{device}\" }}\n"
+        );
+        SiteDocument::parse(&document).unwrap()
+    };
+    // A bridge has no key: it is refused, and not repeated.
+    let refused = host.apply(&document(&format!(":{OSDP_KEY}@"))).await.unwrap_err();
+    assert_silent(&format!("{refused} {refused:?}"));
+    host.apply(&document("")).await.unwrap();
     for key in PIN.chars().chain(['#']) {
         port.send(format!("key 0 {key}\n").as_bytes());
     }

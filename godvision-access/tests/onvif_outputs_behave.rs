@@ -36,7 +36,7 @@ async fn start(proof: Option<Proof>, mode: Mode) -> BoardBench<FakeOnvif> {
     let password = proof.map(|_| PASSWORD);
     let relay = driver(&device, &clock, password, mode);
     let wrong = password.map(|_| driver(&device, &clock, Some("wrong"), mode) as Arc<dyn Relay>);
-    BoardBench { clock, board, device, relay, wrong, password }
+    BoardBench { clock, board, device, relay, wrong, password, can_refuse: true }
 }
 
 godvision_core::relay_conformance!(onvif_with_a_username_token, start(Some(Proof::UsernameToken), Mode::Monostable));

@@ -2,13 +2,15 @@
 //! session, and a recorded session with `libosdp`.
 
 use godvision_access::reader::osdp::frame::{Packet, parse};
-use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire};
+use godvision_access::reader::osdp::{INSTALLED, OsdpInstall, OsdpKey, OsdpOptions, OsdpWire};
 use godvision_access::reader::wire::{Wire, WireEvent};
 use godvision_core::MonoTime;
 use godvision_core::driver::reader::{Presented, ReaderEvent};
 use godvision_core::signal::door::{DoorSense, Indication, Key};
+use osdp::command::KeySet;
 use osdp::packet::{Address, ControlByte, CtrlFlags, PacketBuilder, ParsedPacket, Scb, ScsType, Sqn};
 use osdp::reply::CCrypt;
+use osdp::secure::SCBK_D;
 use osdp::secure::crypto::{SessionKeys, client_cryptogram};
 use osdp::secure::frame::{Direction, seal, unseal};
 use osdp::secure::session::{Disconnected, Secure, Session};
@@ -36,6 +38,7 @@ proptest! {
 
 /// A device made of the other crate's parts.
 struct TheirDevice {
+    key: [u8; 16],
     session: Option<Session<Secure>>,
     waiting: Vec<(u8, Vec<u8>)>,
     seen: Vec<(u8, Vec<u8>)>,
@@ -46,13 +49,18 @@ impl TheirDevice {
         let (parsed, used) = ParsedPacket::parse(bytes).expect("their parser takes our packet");
         assert_eq!(used, bytes.len());
         let (sequence, code) = (parsed.ctrl.sqn, parsed.code);
+        if let Some(scb) = &parsed.scb
+            && scb.ty.is_handshake()
+        {
+            assert_eq!(scb.data, [u8::from(self.key != SCBK_D)], "which key is meant");
+        }
         match parsed.scb.map(|scb| scb.ty) {
             None => {
                 assert_eq!(code, 0x61, "in clear only who it is");
                 Self::build(sequence, None, 0x45, vec![1; 12])
             }
             Some(ScsType::Scs11) => {
-                let keys = SessionKeys::derive(&KEY, &RANDOM);
+                let keys = SessionKeys::derive(&self.key, &RANDOM);
                 assert_eq!(parsed.data, RANDOM);
                 let rnd_b = *b"device-r";
                 let proof = client_cryptogram(&keys.s_enc, &RANDOM, &rnd_b);
@@ -60,10 +68,10 @@ impl TheirDevice {
                 Self::build(sequence, Some(ScsType::Scs12), 0x76, data)
             }
             Some(ScsType::Scs13) => {
-                let keys = SessionKeys::derive(&KEY, &RANDOM);
+                let keys = SessionKeys::derive(&self.key, &RANDOM);
                 let rnd_b = *b"device-r";
                 let client_cryptogram = client_cryptogram(&keys.s_enc, &RANDOM, &rnd_b);
-                let challenged = Session::<Disconnected>::new(KEY).challenge(RANDOM);
+                let challenged = Session::<Disconnected>::new(self.key).challenge(RANDOM);
                 let session = challenged.receive_ccrypt(&CCrypt { cuid: [9; 8], rnd_b, client_cryptogram });
                 let session = session.map_err(|_| "their own proof").unwrap();
                 assert_eq!(parsed.data, session.server_cryptogram());
@@ -74,8 +82,14 @@ impl TheirDevice {
             Some(_) => {
                 let session = self.session.as_mut().expect("a session");
                 let data = unseal(session, &parsed, bytes).expect("they take our MAC");
-                self.seen.push((code, data));
+                self.seen.push((code, data.clone()));
                 let (code, data) = match code {
+                    0x75 => {
+                        let set = KeySet::decode(&data).expect("they read our key");
+                        assert_eq!(set, KeySet::scbk(KEY));
+                        self.key = KEY;
+                        (0x40, Vec::new())
+                    }
                     0x60 if !self.waiting.is_empty() => self.waiting.remove(0),
                     0x64 => (0x48, vec![0, 0]),
                     _ => (0x40, Vec::new()),
@@ -108,6 +122,7 @@ fn wire(random: [u8; 8]) -> OsdpWire {
 #[test]
 fn a_secure_session_with_the_crate_osdp() {
     let mut device = TheirDevice {
+        key: KEY,
         session: None,
         waiting: vec![
             (0x50, vec![0, 1, 32, 0, 0x04, 0xA1, 0xB2, 0xC3]),
@@ -146,6 +161,24 @@ fn a_secure_session_with_the_crate_osdp() {
     let lamp = (0x69, vec![0, 0, 2, 1, 4, 1, 0, 15, 0, 1, 1, 0, 1, 1]);
     assert!(device.seen.contains(&lamp), "{:?}", device.seen);
     assert!(device.seen.contains(&(0x6A, vec![0, 2, 1, 4, 3])));
+}
+
+#[test]
+fn a_key_is_set_in_a_device_of_the_crate_osdp() {
+    let mut device = TheirDevice { key: SCBK_D, session: None, waiting: vec![(0x48, vec![1, 0])], seen: Vec::new() };
+    let mut install = OsdpInstall::new(7, OsdpKey::from(KEY), Box::new(|| Some(RANDOM))).unwrap();
+    install.connected(MonoTime::ZERO);
+    let mut line = Vec::new();
+    for _ in 0..7 {
+        let mut out = Vec::new();
+        install.poll_send(&mut out);
+        line.extend_from_slice(&out);
+        install.receive(&device.answer(&out), MonoTime::ZERO);
+    }
+    assert_eq!(install.poll_event(), Some(WireEvent::Lost(INSTALLED)));
+    assert!(install.is_installed() && device.key == KEY);
+    assert_eq!(device.seen.len(), 1, "in sessions nothing but the key: {:?}", device.seen);
+    assert!(!line.windows(KEY.len()).any(|window| window == KEY), "the key passes encrypted");
 }
 
 /// A session that our panel had with `libosdp` 3.2.7 as the device (crate `libosdp` 0.2.2, key and address as above), as

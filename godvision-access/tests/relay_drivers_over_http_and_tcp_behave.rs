@@ -365,6 +365,41 @@ async fn a_pulse_that_would_not_end_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_sonoff_is_told_a_pulse_once_unless_somebody_changes_it() {
+    let bench = sonoff_bench(fake_sonoff::Version::V2).await;
+    let paths = |from: usize| -> Vec<String> {
+        let calls = bench.device.calls().split_off(from);
+        calls.iter().map(|call| call.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    bench.relay.pulse(0, SECOND).await.unwrap();
+    assert_eq!(paths(0), ["pulse", "switch", "info"]);
+    bench.advance(SECOND * 2);
+    bench.relay.pulse(0, SECOND).await.unwrap();
+    assert_eq!(paths(3), ["switch", "info"], "what it has shown is not sent again");
+    bench.advance(SECOND * 2);
+    assert_eq!(bench.device.contact(0), Contact::Off);
+
+    // On the device's own page.
+    bench.device.store("pulse", 0);
+    bench.device.store_pulse(0, None);
+    bench.relay.pulse(0, SECOND).await.unwrap();
+    assert_eq!(paths(5), ["switch", "info", "switch", "pulse", "switch", "info"]);
+    bench.advance(SECOND * 2);
+    assert_eq!(bench.device.contact(0), Contact::Off, "and ends all the same");
+
+    bench.relay.set(0, Contact::On).await.unwrap();
+    bench.relay.set(0, Contact::Off).await.unwrap();
+    bench.relay.pulse(0, SECOND).await.unwrap();
+    assert_eq!(paths(16).first().map(String::as_str), Some("pulse"), "switching on for good turned it off");
+
+    bench.device.reboot();
+    bench.relay.status(0).await.unwrap();
+    let before = bench.device.calls().len();
+    bench.relay.pulse(0, SECOND * 2).await.unwrap();
+    assert_eq!(paths(before), ["pulse", "switch", "info"], "another width");
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_and_a_server_error_leaves_open_what_was_done() {
     let elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/relay/0\r\nContent-Length: 0\r\n\r\n".to_vec();
     let (options, server) = says(vec![elsewhere, http("500 Oops", "")]).await;

@@ -27,35 +27,11 @@ async fn start() -> BoardBench<FakeUsrR16> {
     let device = FakeUsrR16::start(Arc::clone(&board), PASSWORD.into()).await.unwrap();
     let relay = driver(&device, PASSWORD);
     let wrong = Some(driver(&device, "wrong") as Arc<dyn Relay>);
-    BoardBench { clock, board, device, relay, wrong, password: Some(PASSWORD) }
+    BoardBench { clock, board, device, relay, wrong, password: Some(PASSWORD), can_refuse: false }
 }
 
-/// This board has no word for a refusal but the other state, so asking for the contacts cannot be refused.
-mod usr_r16 {
-    use super::*;
-    godvision_core::relay_conformance!(@tests start();
-        a_pulse_begins_and_ends,
-        a_pulse_ends_after_the_link_is_lost,
-        a_second_pulse_starts_the_time_anew,
-        switching_off_ends_a_pulse,
-        switching_on_lasts,
-        status_is_read_from_the_device,
-        channels_are_independent,
-        a_channel_that_does_not_exist_is_refused,
-        a_pulse_out_of_range_is_refused,
-        a_slow_reply_is_a_timeout,
-        half_a_reply_is_an_ambiguous_error,
-        garbage_is_an_ambiguous_error,
-        a_lost_link_is_an_error_and_heals,
-        a_wrong_password_is_said_plainly,
-        commands_may_overlap,
-        a_dropped_command_harms_no_later_one,
-        a_reboot_in_a_pulse_leaves_nothing_on_unseen,
-        a_command_sent_twice_is_harmless,
-        a_contact_moved_behind_its_back_is_seen,
-        inputs_are_read_from_the_device
-    );
-}
+// This board has no word for no but the state that it leaves.
+godvision_core::relay_conformance!(usr_r16, start());
 
 #[tokio::test]
 async fn a_contact_that_does_not_follow_is_rejected() {

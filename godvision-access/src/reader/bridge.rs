@@ -26,6 +26,8 @@
 //!
 //! The wire is not encrypted and proves nothing: keep it on a cable or a network of its own, or take OSDP.
 //!
+//! **Not verified:** a bridge of anybody's: the wire is ours, and a fake written from it was all there was.
+//!
 //! **Never:** times of arrival where the device's own are known, more than one message in a line.
 
 use std::time::Duration;

@@ -306,11 +306,11 @@ impl Devices {
     /// called on a tokio runtime.
     ///
     /// # Errors
-    /// As [`ReaderRegistry::open`]; [`Error::BadReaderUrl`] if the device has no such channel or another component has it.
+    /// As [`ReaderRegistry::open`]; [`Error::BadDeviceUrl`] if the device has no such channel or another component has it.
     pub fn attach(&self, url: &Secret, channel: u8, owner: &Name, clock: &Arc<dyn Clock>) -> Result<Attached, Error> {
         let device = self.device(url, clock)?;
         if channel >= device.capabilities.channels {
-            return Err(Error::BadReaderUrl { detail: "the device has no such channel; they count from 0" });
+            return Err(Error::BadDeviceUrl { detail: "the device has no such channel; they count from 0" });
         }
         let (sender, events) = mpsc::channel(WAITING_MAX);
         let inputs = Arc::new(Inputs::default());
@@ -324,7 +324,7 @@ impl Devices {
         {
             let mut taken = device.places.locked();
             if taken.get(&channel).is_some_and(|other| other.owner != *owner && !other.events.is_closed()) {
-                return Err(Error::BadReaderUrl { detail: "another component has this channel of the device" });
+                return Err(Error::BadDeviceUrl { detail: "another component has this channel of the device" });
             }
             taken.insert(channel, place);
             for sense in device.places.sensed().get(&channel).copied().unwrap_or_default().senses() {

@@ -4,7 +4,7 @@
 //! kernel for it takes an `ioctl` that safe code has not. Its raw stream is taken: the other one makes up events for those
 //! that the kernel had to drop, and who waits for a number must know that it is not whole.
 //!
-//! **Not tried on a device:** the fake of this driver gives the same records from memory.
+//! **Not verified:** any reader of this kind: the fake gives the kernel's records from memory.
 
 use std::io;
 use std::pin::Pin;

@@ -7,6 +7,8 @@
 //! Source for the input device: Linux `Documentation/input/input.rst`: records of two machine words of time, type, code
 //! and value; `event-codes.rst` for `SYN_DROPPED`. A record's own time is not used: it is on another clock.
 //!
+//! **Not verified:** any reader of this kind.
+//!
 //! **Never:** anything to be sent to the device.
 
 use std::time::Duration;

@@ -31,7 +31,6 @@
 //!
 //! **Never:** a decision, registration by side effect.
 
-pub mod address;
 #[cfg(feature = "readers")]
 pub mod bits;
 pub mod bridge;
@@ -63,16 +62,19 @@ use std::fmt;
 use godvision_core::Secret;
 use godvision_core::driver::reader::Reader;
 
+use crate::address::DeviceAddress;
+use crate::driver_spec::DriverSpec;
 use crate::error::Error;
-use address::{DriverSpec, ReaderAddress};
 
+#[cfg(feature = "readers")]
+mod specs;
 #[cfg(feature = "readers")]
 mod standard;
 
 #[cfg(feature = "readers")]
-pub use standard::BRIDGE_PORT;
+pub use specs::BRIDGE_PORT;
 
-type Open = Box<dyn Fn(&ReaderAddress) -> Result<Box<dyn Reader>, Error> + Send + Sync>;
+type Open = Box<dyn Fn(&DeviceAddress) -> Result<Box<dyn Reader>, Error> + Send + Sync>;
 
 /// Drivers by scheme.
 #[derive(Default)]
@@ -87,11 +89,11 @@ impl ReaderRegistry {
     }
 
     /// With a driver; the latest of one scheme wins. `open` does no IO: a reader that is away is an error of its
-    /// [`Reader::next`], not of the configuration. It is given only addresses whose query [`DriverSpec::check`] knows.
+    /// [`Reader::next`], not of the configuration. It is given only addresses that pass [`DriverSpec::check`].
     #[must_use]
     pub fn with<F>(mut self, spec: DriverSpec, open: F) -> Self
     where
-        F: Fn(&ReaderAddress) -> Result<Box<dyn Reader>, Error> + Send + Sync + 'static,
+        F: Fn(&DeviceAddress) -> Result<Box<dyn Reader>, Error> + Send + Sync + 'static,
     {
         self.drivers.retain(|(known, _)| known.scheme != spec.scheme);
         self.drivers.push((spec, Box::new(open)));
@@ -101,9 +103,9 @@ impl ReaderRegistry {
     /// The reader at `url`, which may hold a key.
     ///
     /// # Errors
-    /// [`Error::BadReaderUrl`], [`Error::UnknownReader`], and what the driver finds wrong with the address.
+    /// [`Error::BadDeviceUrl`], [`Error::BadDeviceField`], [`Error::UnknownReader`], and what the driver finds wrong with the address.
     pub fn open(&self, url: &Secret) -> Result<Box<dyn Reader>, Error> {
-        let address = ReaderAddress::parse(url)?;
+        let address = DeviceAddress::parse(url)?;
         match self.drivers.iter().find(|(spec, _)| spec.scheme == address.scheme) {
             Some((spec, open)) => {
                 spec.check(&address)?;

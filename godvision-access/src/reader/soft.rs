@@ -54,7 +54,7 @@ impl SoftReaders {
     fn soft<T>(&self, name: &str, of: impl FnOnce(&Soft) -> T) -> Result<T, Error> {
         let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !readers.contains_key(name) && readers.len() >= READERS_MAX {
-            return Err(Error::BadReaderUrl { detail: "there are 256 soft readers already" });
+            return Err(Error::BadDeviceUrl { detail: "there are 256 soft readers already" });
         }
         Ok(of(readers.entry(name.to_owned()).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
@@ -66,7 +66,7 @@ impl SoftReaders {
     /// The application's side of the reader `name`; it need not be driven yet.
     ///
     /// # Errors
-    /// [`Error::BadReaderUrl`] if there are [`READERS_MAX`] already.
+    /// [`Error::BadDeviceUrl`] if there are [`READERS_MAX`] already.
     pub fn handle(&self, name: &str) -> Result<SoftHandle, Error> {
         self.soft(name, |soft| SoftHandle {
             sender: soft.sender.clone(),

@@ -10,8 +10,10 @@
 //! 100 ms is taken; `?unit_ms=` says otherwise. Time a pulse on your board once: too large a unit would hold the door open
 //! for less than asked, too small a one for longer, and the door raises an alarm about a contact that is on too long.
 //!
-//! Not verified on a device: what a second pulse does to the first. The password is a number of the relay page; what a
-//! board answers to a wrong one is not known, any other result than 0 is [`RelayError::Rejected`]. The status needs none.
+//! **Not verified:** the unit of `time` (100 ms is taken; a comment in another client says milliseconds); what a second
+//! pulse does to the first; what a board answers to a wrong password.
+//!
+//! The password is a number of the relay page; any other result than 0 is [`RelayError::Rejected`]. The status needs none.
 //! Inputs are not among these commands.
 //!
 //! **Never:** types 2 to 4 (delay, flash, toggle), settings of the board changed.
@@ -25,10 +27,10 @@ use godvision_core::driver::relay::{
     Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
 };
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, NOT_SHOWN, exchange};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -44,8 +46,13 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::number("unit_ms", 1, 1000, "100", "the unit the board counts a pulse in, in milliseconds"),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::ClientsOnly,
+    unverified: &[
+        "the unit of time (100 ms is taken; a comment in another client says milliseconds)",
+        "what a second pulse does to the first",
+        "what a board answers to a wrong password",
+    ],
 };
 
 /// Most units of a pulse: what fits into 16 bits.
@@ -70,7 +77,7 @@ impl Dingtian {
         let min = unit.max(Duration::from_millis(500));
         let pulse = PulseTiming::Device { min, max: unit * UNITS_MAX, step: unit };
         let mut password = "pwd=".to_owned();
-        super::address::percent_encode(options.password.as_ref().map_or("0", Secret::expose), &mut password);
+        crate::address::percent_encode(options.password.as_ref().map_or("0", Secret::expose), &mut password);
         password.push('&');
         Self {
             endpoint: options.endpoint(),
@@ -83,8 +90,8 @@ impl Dingtian {
     /// From `dingtian://[:password@]host[:port]/[?channels=N][&unit_ms=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         Ok(Self::new(options, Duration::from_millis(SPEC.number(address, "unit_ms").into())))
     }

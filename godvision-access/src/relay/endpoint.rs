@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::address::RelayAddress;
-use super::spec::DriverSpec;
+use crate::address::DeviceAddress;
+use crate::driver_spec::DriverSpec;
 use crate::error::Error;
 
 /// How long a command may take when nothing else is said, and how long it waits for its turn.
@@ -60,8 +60,8 @@ impl DeviceOptions {
     /// What `address` says, checked against `spec`; an empty password is none.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn read(spec: &DriverSpec, address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn read(spec: &DriverSpec, address: &DeviceAddress) -> Result<Self, Error> {
         spec.check(address)?;
         Ok(Self {
             address: spec.authority(address),
@@ -94,7 +94,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The device at `address` (host and port).
+    /// The device at `address`: host and port, or what its errors shall name (a device file).
     pub fn new(address: impl Into<String>, timeout: Duration) -> Self {
         Self { address: address.into(), timeout, pause: Duration::ZERO, turn: Mutex::default() }
     }
@@ -106,7 +106,7 @@ impl Endpoint {
         self
     }
 
-    /// Host and port.
+    /// Host and port, or a device file.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -165,8 +165,7 @@ impl Endpoint {
         deadline: Instant,
         work: impl Future<Output = Result<T, RelayError>>,
     ) -> Result<T, RelayError> {
-        let elapsed = RelayError::Timeout { address: self.address.clone(), waited: self.timeout };
-        timeout_at(deadline, work).await.unwrap_or(Err(elapsed))
+        timeout_at(deadline, work).await.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
     /// Writes `bytes`.
@@ -212,6 +211,11 @@ impl Endpoint {
     /// The device said no.
     pub fn rejected(&self, detail: impl fmt::Display) -> RelayError {
         RelayError::Rejected { address: self.address.clone(), detail: shortened(&detail.to_string()) }
+    }
+
+    /// No answer in time: the command may have been carried out.
+    pub fn timed_out(&self) -> RelayError {
+        RelayError::Timeout { address: self.address.clone(), waited: self.timeout }
     }
 
     /// Another user name or password is wanted.

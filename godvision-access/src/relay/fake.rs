@@ -1,187 +1,20 @@
-//! What the fake devices share: a board of contacts with timers, inputs and settings, and a server on loopback whose link
-//! and replies can be spoiled.
+//! What serves the fake devices: a listener on loopback whose connections and replies are spoiled as their [`Board`] says.
 //!
 //! A fake is written from the device's documents, not from the driver beside it; its file (`fake_*.rs`) holds its wire
 //! alone and starts a [`Fake`].
 //!
-//! **Never:** anything but loopback, a clock of its own.
+//! **Never:** anything but loopback.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use godvision_core::driver::BoxFuture;
-use godvision_core::driver::relay::Contact;
-use godvision_core::{Clock, MonoTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
-/// What is wrong with the device's link or replies. Commands are carried out unless it says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Spoil {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// New connections are closed at once, and open ones are cut.
-    CutLink,
-    /// Replies never come.
-    Silence,
-    /// Replies break off in the middle.
-    Half,
-    /// Replies are none of the protocol.
-    Garbage,
-    /// Every command is refused in the device's own way, and nothing is carried out.
-    Refuse,
-    /// Commands are answered as if carried out, and nothing is.
-    Ignore,
-}
+pub use super::fake_board::{Board, PowerOn, Spoil};
 
-/// What a device does with its contacts when its power is back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum PowerOn {
-    /// All at rest.
-    #[default]
-    Off,
-    /// As they were; one with a stored pulse begins it anew.
-    Restore,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Contactor {
-    on: bool,
-    /// When a running pulse ends.
-    off_at: Option<MonoTime>,
-    /// A pulse kept in the device's settings: it ends every switching on.
-    stored: Option<Duration>,
-}
-
-impl Contactor {
-    fn read(&mut self, now: MonoTime) -> bool {
-        if self.off_at.is_some_and(|at| at <= now) {
-            (self.on, self.off_at) = (false, None);
-        }
-        self.on
-    }
-}
-
-#[derive(Default)]
-struct State {
-    contacts: Vec<Contactor>,
-    inputs: Vec<bool>,
-    settings: BTreeMap<String, u32>,
-    calls: Vec<String>,
-    moves: usize,
-    connections: usize,
-    connected: usize,
-}
-
-/// The device behind the wire.
-pub struct Board {
-    clock: Arc<dyn Clock>,
-    power_on: PowerOn,
-    state: Mutex<State>,
-    spoil: watch::Sender<Spoil>,
-    /// Counts reboots; open connections end when it changes.
-    boots: watch::Sender<u64>,
-}
-
-impl Board {
-    /// So many contacts at rest and inputs open, timed on `clock`.
-    pub fn new(channels: u8, inputs: u8, clock: Arc<dyn Clock>) -> Self {
-        let contacts = vec![Contactor::default(); usize::from(channels)];
-        let inputs = vec![false; usize::from(inputs)];
-        Self {
-            clock,
-            power_on: PowerOn::Off,
-            state: Mutex::new(State { contacts, inputs, ..State::default() }),
-            spoil: watch::Sender::new(Spoil::Nothing),
-            boots: watch::Sender::new(0),
-        }
-    }
-
-    /// With another behaviour at power on.
-    #[must_use]
-    pub fn at_power_on(mut self, power_on: PowerOn) -> Self {
-        self.power_on = power_on;
-        self
-    }
-
-    fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many contacts it has.
-    pub fn channels(&self) -> usize {
-        self.locked().contacts.len()
-    }
-
-    /// The contact, if it exists.
-    pub fn is_on(&self, channel: usize) -> Option<bool> {
-        let now = self.clock.mono();
-        self.locked().contacts.get_mut(channel).map(|contact| contact.read(now))
-    }
-
-    /// Whether a timer runs, and what is left.
-    pub fn remaining(&self, channel: usize) -> Option<Duration> {
-        let now = self.clock.mono();
-        let state = self.locked();
-        let off_at = state.contacts.get(channel)?.off_at?;
-        (off_at > now).then(|| off_at - now)
-    }
-
-    /// Moves a contact by a command; `after` is when it goes off by itself. What it was before, if it exists.
-    pub fn command(&self, channel: usize, on: bool, after: Option<Duration>) -> Option<bool> {
-        let now = self.clock.mono();
-        let ignored = *self.spoil.borrow() == Spoil::Ignore;
-        let mut state = self.locked();
-        let contact = state.contacts.get_mut(channel)?;
-        let was_on = contact.read(now);
-        if !ignored {
-            let after = after.or(contact.stored).filter(|_| on);
-            (contact.on, contact.off_at) = (on, after.map(|after| now + after));
-            state.moves += 1;
-        }
-        Some(was_on)
-    }
-
-    /// Keeps a pulse in the settings of a contact; `None` forgets it.
-    pub fn store_pulse(&self, channel: usize, pulse: Option<Duration>) {
-        if let Some(contact) = self.locked().contacts.get_mut(channel) {
-            contact.stored = pulse;
-        }
-    }
-
-    /// The input, if it exists.
-    pub fn is_closed(&self, input: usize) -> Option<bool> {
-        self.locked().inputs.get(input).copied()
-    }
-
-    /// Keeps a setting over reboots.
-    pub fn store(&self, key: &str, value: u32) {
-        self.locked().settings.insert(key.to_owned(), value);
-    }
-
-    /// A setting; 0 if it was never set.
-    pub fn setting(&self, key: &str) -> u32 {
-        self.locked().settings.get(key).copied().unwrap_or_default()
-    }
-
-    /// Notes what arrived, for tests to look at.
-    pub fn note(&self, call: impl Into<String>) {
-        self.locked().calls.push(call.into());
-    }
-
-    /// Whether it is to refuse.
-    pub fn refuses(&self) -> bool {
-        *self.spoil.borrow() == Spoil::Refuse
-    }
-}
-
-type Serve = Box<dyn Fn(Arc<Board>, TcpStream) -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// A running fake. It stops when dropped.
+/// A running fake: its board, and where it listens. It stops when dropped.
 pub struct Fake {
     address: SocketAddr,
     board: Arc<Board>,
@@ -189,39 +22,36 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Serves `board` on a free port of loopback; of more than `connections_max` connections at once, the rest are hung
-    /// up on.
+    /// Serves `board` on a free port of loopback until its link is cut; of more than `connections_max` connections at once,
+    /// the rest are hung up on.
     ///
     /// # Errors
     /// What the system says about the port.
-    pub(crate) async fn start(board: Board, connections_max: usize, serve: Serve) -> std::io::Result<Self> {
+    pub(crate) async fn start<F, Served>(
+        board: impl Into<Arc<Board>>,
+        connections_max: usize,
+        serve: F,
+    ) -> std::io::Result<Self>
+    where
+        F: Fn(Arc<Board>, TcpStream) -> Served + Send + 'static,
+        Served: Future<Output = Option<()>> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let board = Arc::new(board);
+        let board = board.into();
         let served = Arc::clone(&board);
         let server = tokio::spawn(async move {
             let mut tasks = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 while tasks.try_join_next().is_some() {}
-                let full = {
-                    let mut state = served.locked();
-                    state.connections += 1;
-                    state.connected >= connections_max
-                };
-                if full {
-                    continue;
-                }
-                served.locked().connected += 1;
-                let (mut spoil, mut boots) = (served.spoil.subscribe(), served.boots.subscribe());
-                let (serving, board) = (serve(Arc::clone(&served), stream), Arc::clone(&served));
+                let Some(mut connected) = served.connect(connections_max) else { continue };
+                let serving = serve(Arc::clone(&served), stream);
                 tasks.spawn(async move {
                     tokio::select! {
                         biased;
-                        _ = spoil.wait_for(|how| *how == Spoil::CutLink) => {}
-                        _ = boots.changed() => {}
-                        () = serving => {}
+                        () = connected.cut() => {}
+                        _ = serving => {}
                     }
-                    board.locked().connected -= 1;
                 });
             }
         });
@@ -232,24 +62,24 @@ impl Fake {
     ///
     /// # Errors
     /// What the system says about the port.
+    #[cfg(feature = "testkit")]
     pub(crate) async fn http(
         board: Board,
         answer: impl Fn(&Board, &FakeRequest) -> String + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let answer = Arc::new(answer);
-        let serve: Serve = Box::new(move |board, mut stream| {
+        let serve = move |board: Arc<Board>, mut stream: TcpStream| {
             let answer = Arc::clone(&answer);
-            Box::pin(async move {
+            async move {
                 let mut received = Vec::new();
-                while let Some(request) = read_request(&mut stream, &mut received).await {
+                loop {
+                    let request = read_request(&mut stream, &mut received).await?;
                     board.note(format!("{} {}", request.method, request.target));
                     let reply = answer(&board, &request);
-                    if board.reply(&mut stream, reply.as_bytes()).await.is_none() {
-                        return;
-                    }
+                    board.reply(&mut stream, reply.as_bytes()).await?;
                 }
-            })
-        });
+            }
+        };
         Self::start(board, usize::MAX, serve).await
     }
 
@@ -257,67 +87,14 @@ impl Fake {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
 
-    /// The contact at the device itself; off for a channel that does not exist.
-    pub fn contact(&self, channel: u8) -> Contact {
-        if self.board.is_on(channel.into()) == Some(true) { Contact::On } else { Contact::Off }
-    }
+/// The device behind the wire.
+impl Deref for Fake {
+    type Target = Board;
 
-    /// Moves the contact, as a person at the device's button does. A stored pulse ends it, too.
-    pub fn press(&self, channel: u8, contact: Contact) {
-        let now = self.board.clock.mono();
-        if let Some(contactor) = self.board.locked().contacts.get_mut(usize::from(channel)) {
-            contactor.on = contact == Contact::On;
-            contactor.off_at = contactor.stored.filter(|_| contactor.on).map(|after| now + after);
-        }
-    }
-
-    /// Closes or opens an input.
-    pub fn close_input(&self, input: u8, contact: Contact) {
-        if let Some(closed) = self.board.locked().inputs.get_mut(usize::from(input)) {
-            *closed = contact == Contact::On;
-        }
-    }
-
-    /// Spoils the link or the replies from now on.
-    pub fn spoil(&self, how: Spoil) {
-        self.board.spoil.send_replace(how);
-    }
-
-    /// Cuts the power and brings it back: connections end, contacts are as the device's settings want.
-    pub fn reboot(&self) {
-        let now = self.board.clock.mono();
-        for contact in &mut self.board.locked().contacts {
-            let on = contact.read(now) && self.board.power_on == PowerOn::Restore;
-            let off_at = contact.stored.filter(|_| on).map(|after| now + after);
-            (contact.on, contact.off_at) = (on, off_at);
-        }
-        self.board.boots.send_modify(|boots| *boots += 1);
-    }
-
-    /// How many commands that can move a contact were carried out.
-    pub fn moves(&self) -> usize {
-        self.board.locked().moves
-    }
-
-    /// How many connections were made.
-    pub fn connections(&self) -> usize {
-        self.board.locked().connections
-    }
-
-    /// What arrived, in order: request lines, or commands.
-    pub fn calls(&self) -> Vec<String> {
-        self.board.locked().calls.clone()
-    }
-
-    /// A setting of the device, as a person reads it on its page.
-    pub fn setting(&self, key: &str) -> u32 {
-        self.board.setting(key)
-    }
-
-    /// Changes a setting, as a person does on its page.
-    pub fn store(&self, key: &str, value: u32) {
-        self.board.store(key, value);
+    fn deref(&self) -> &Board {
+        &self.board
     }
 }
 
@@ -327,11 +104,11 @@ impl Drop for Fake {
     }
 }
 
+#[cfg(feature = "testkit")]
 impl Board {
     /// Sends a reply, spoiled as it is to be. `None` ends the connection.
     pub(crate) async fn reply(&self, stream: &mut TcpStream, reply: &[u8]) -> Option<()> {
-        let how = *self.spoil.borrow();
-        match how {
+        match self.spoiled() {
             Spoil::Silence => {
                 // It says nothing until it is hung up on.
                 while read_more(stream, &mut Vec::new()).await.is_some() {}
@@ -371,7 +148,7 @@ impl FakeRequest {
         let (_, query) = self.target.split_once('?')?;
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.into_iter().find(|(known, _)| *known == name)?;
-        super::address::percent_decoded(value)
+        crate::address::percent_decoded(value)
     }
 
     /// Whether it carries this user name and password in the clear.

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::esphome::frame::{KEY_BYTES, Packet, Wire, builder, framed, take_framed};
 use super::esphome::message::{push_bytes, push_fixed32, push_key, push_number};
-use super::fake_board::{FakeBoard, Listening, Spoil};
+use super::fake::{Board, Fake, Spoil};
 
 const SWITCH_KEY: u32 = 1000;
 const BUTTON_KEY: u32 = 2000;
@@ -25,14 +25,14 @@ const SENSOR_KEY: u32 = 3000;
 const HANDSHAKE_BYTES_MAX: usize = 512;
 
 struct Device {
-    board: Arc<FakeBoard>,
+    board: Arc<Board>,
     key: Option<[u8; KEY_BYTES]>,
     pulse: Duration,
 }
 
 /// A running fake. It stops when dropped.
 pub struct FakeEsphome {
-    listening: Listening,
+    fake: Fake,
 }
 
 impl FakeEsphome {
@@ -40,18 +40,18 @@ impl FakeEsphome {
     ///
     /// # Errors
     /// What the system says about the port.
-    pub async fn start(board: Arc<FakeBoard>, key: Option<[u8; KEY_BYTES]>, pulse: Duration) -> std::io::Result<Self> {
+    pub async fn start(board: Arc<Board>, key: Option<[u8; KEY_BYTES]>, pulse: Duration) -> std::io::Result<Self> {
         let device = Arc::new(Device { board: Arc::clone(&board), key, pulse });
-        let serve = move |stream| {
+        let serve = move |_: Arc<Board>, stream| {
             let device = Arc::clone(&device);
             async move { device.serve(stream).await }
         };
-        Ok(Self { listening: Listening::start(board, serve).await? })
+        Ok(Self { fake: Fake::start(board, usize::MAX, serve).await? })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.fake.address()
     }
 }
 
@@ -95,11 +95,11 @@ impl Device {
     }
 
     fn contacts(&self) -> impl Iterator<Item = bool> {
-        (0..=u8::MAX).map_while(|channel| self.board.read(channel))
+        (0..=u8::MAX).map_while(|channel| self.board.is_on(channel.into()))
     }
 
     fn sensors(&self) -> impl Iterator<Item = bool> {
-        (0..=u8::MAX).map_while(|input| self.board.read_input(input))
+        (0..=u8::MAX).map_while(|input| self.board.is_closed(input.into()))
     }
 
     fn replies(&self, (kind, body): &Packet, is_listening: &mut bool) -> Option<Vec<Packet>> {
@@ -135,12 +135,12 @@ impl Device {
             }
             33 => {
                 let channel = u8::try_from(key()?.checked_sub(SWITCH_KEY)?).ok()?;
-                self.board.switch(channel, body.get(5..) == Some(&[0x10, 1]), None)?;
+                self.board.command(channel.into(), body.get(5..) == Some(&[0x10, 1]), None)?;
                 Vec::new()
             }
             62 => {
                 let channel = u8::try_from(key()?.checked_sub(BUTTON_KEY)?).ok()?;
-                self.board.switch(channel, true, Some(self.pulse))?;
+                self.board.command(channel.into(), true, Some(self.pulse))?;
                 Vec::new()
             }
             _ => Vec::new(),

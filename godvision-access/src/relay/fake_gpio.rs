@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::fake_board::{FakeBoard, Spoil};
+use super::fake::{Board, Spoil};
 use super::gpio::GpioLines;
 
 /// The line of input 0.
@@ -16,12 +16,12 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Fake lines over a board.
 pub struct FakeLines {
-    board: Arc<FakeBoard>,
+    board: Arc<Board>,
 }
 
 impl FakeLines {
     /// The lines of `board`.
-    pub fn new(board: Arc<FakeBoard>) -> Self {
+    pub fn new(board: Arc<Board>) -> Self {
         Self { board }
     }
 
@@ -53,7 +53,7 @@ impl GpioLines for FakeLines {
         self.is_there()?;
         let number = if is_input { line.checked_sub(INPUT_LINE) } else { Some(line) };
         let number = number.and_then(|number| u8::try_from(number).ok()).ok_or(io::ErrorKind::InvalidInput)?;
-        let value = if is_input { self.board.read_input(number) } else { self.board.read(number) };
+        let value = if is_input { self.board.is_closed(number.into()) } else { self.board.is_on(number.into()) };
         let value = value.ok_or(io::ErrorKind::InvalidInput)?;
         self.outcome()?;
         Ok(value)
@@ -62,7 +62,7 @@ impl GpioLines for FakeLines {
     fn drive(&mut self, line: u32, is_active: bool) -> io::Result<()> {
         self.is_there()?;
         let channel = u8::try_from(line).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.board.switch(channel, is_active, None).ok_or(io::ErrorKind::InvalidInput)?;
+        self.board.command(channel.into(), is_active, None).ok_or(io::ErrorKind::InvalidInput)?;
         self.outcome()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use godvision_core::{Clock, Secret};
+use tokio::net::TcpStream;
 
 use super::fake::{Board, Fake, read_more};
 
@@ -14,9 +15,9 @@ use super::fake::{Board, Fake, read_more};
 /// # Errors
 /// What the system says about the port.
 pub async fn start(channels: u8, password: Option<Secret>, clock: Arc<dyn Clock>) -> std::io::Result<Fake> {
-    let serve = move |board: Arc<Board>, mut stream| -> godvision_core::driver::BoxFuture<'static, ()> {
+    let serve = move |board: Arc<Board>, mut stream: TcpStream| {
         let password = password.clone();
-        Box::pin(async move {
+        async move {
             let mut signed_in = password.is_none();
             let mut received = Vec::new();
             loop {
@@ -25,18 +26,14 @@ pub async fn start(channels: u8, password: Option<Secret>, clock: Arc<dyn Clock>
                     let answer = answer(&board, &line, password.as_ref(), &mut signed_in);
                     // It counts its seconds aloud whenever it likes.
                     let reply = format!("#TIME,4711\r\n{answer}\r\n");
-                    if board.reply(&mut stream, reply.as_bytes()).await.is_none() {
-                        return;
-                    }
+                    board.reply(&mut stream, reply.as_bytes()).await?;
                 }
-                if read_more(&mut stream, &mut received).await.is_none() {
-                    return;
-                }
+                read_more(&mut stream, &mut received).await?;
             }
-        })
+        }
     };
     // Two, because the end of the last connection may be seen after the beginning of the next.
-    Fake::start(Board::new(channels, channels, clock), 2, Box::new(serve)).await
+    Fake::start(Board::new(channels, channels, clock), 2, serve).await
 }
 
 fn answer(board: &Board, line: &str, password: Option<&Secret>, signed_in: &mut bool) -> String {

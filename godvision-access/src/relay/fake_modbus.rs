@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::fake_board::{FakeBoard, Listening, Spoil};
+use super::fake::{Board, Fake, Spoil};
 
 /// How the fake's frames travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub enum Wire {
 
 /// A running fake on loopback, unit 1. It stops when dropped.
 pub struct FakeModbus {
-    listening: Listening,
+    fake: Fake,
 }
 
 impl FakeModbus {
@@ -31,20 +31,20 @@ impl FakeModbus {
     ///
     /// # Errors
     /// What the system says about the port.
-    pub async fn start(board: Arc<FakeBoard>, wire: Wire) -> std::io::Result<Self> {
+    pub async fn start(board: Arc<Board>, wire: Wire) -> std::io::Result<Self> {
         let served = Arc::clone(&board);
-        let serve = move |stream| serve(Arc::clone(&served), wire, stream);
-        Ok(Self { listening: Listening::start(board, serve).await? })
+        let serve = move |_: Arc<Board>, stream| serve(Arc::clone(&served), wire, stream);
+        Ok(Self { fake: Fake::start(board, usize::MAX, serve).await? })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.fake.address()
     }
 }
 
 /// Answers requests on `stream` until it ends.
-pub async fn serve<S>(board: Arc<FakeBoard>, wire: Wire, mut stream: S) -> Option<()>
+pub async fn serve<S>(board: Arc<Board>, wire: Wire, mut stream: S) -> Option<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -99,7 +99,7 @@ where
 }
 
 /// The reply's PDU.
-fn answer(board: &FakeBoard, pdu: &[u8]) -> Vec<u8> {
+fn answer(board: &Board, pdu: &[u8]) -> Vec<u8> {
     let [code, a, b, c, d] = *pdu else { return vec![0x80, 0x03] };
     let (address, value) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     if board.spoiled() == Spoil::Refuse {
@@ -109,7 +109,7 @@ fn answer(board: &FakeBoard, pdu: &[u8]) -> Vec<u8> {
         0x01 | 0x02 => {
             let bit = |index: u16| {
                 let index = u8::try_from(address + index).unwrap_or(u8::MAX);
-                if code == 0x01 { board.read(index) } else { board.read_input(index) }
+                if code == 0x01 { board.is_on(index.into()) } else { board.is_closed(index.into()) }
             };
             let mut bytes = vec![0; usize::from(value).div_ceil(8).min(8)];
             for index in 0..value.min(64) {
@@ -123,9 +123,11 @@ fn answer(board: &FakeBoard, pdu: &[u8]) -> Vec<u8> {
         0x05 => {
             let [bank, channel] = address.to_be_bytes();
             let done = match (bank, value) {
-                (0x00, 0xFF00) => board.switch(channel, true, None),
-                (0x00, 0x0000) => board.switch(channel, false, None),
-                (0x02, 1..=0x7FFF) => board.switch(channel, true, Some(Duration::from_millis(100) * u32::from(value))),
+                (0x00, 0xFF00) => board.command(channel.into(), true, None),
+                (0x00, 0x0000) => board.command(channel.into(), false, None),
+                (0x02, 1..=0x7FFF) => {
+                    board.command(channel.into(), true, Some(Duration::from_millis(100) * u32::from(value)))
+                }
                 _ => return vec![0x85, 0x03],
             };
             if done.is_some() { pdu.to_vec() } else { vec![0x85, 0x02] }

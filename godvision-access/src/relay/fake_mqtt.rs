@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::fake_board::{FakeBoard, Listening, Spoil};
+use super::fake::{Board, Fake, Spoil};
 
 /// The device behind the broker. Its name is `gate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ struct State {
 }
 
 struct Broker {
-    board: Arc<FakeBoard>,
+    board: Arc<Board>,
     device: Device,
     login: Option<(&'static str, Secret)>,
     state: Mutex<State>,
@@ -60,7 +60,7 @@ struct Broker {
 
 /// A running fake. It stops when dropped.
 pub struct FakeMqtt {
-    listening: Listening,
+    fake: Fake,
     broker: Arc<Broker>,
 }
 
@@ -70,20 +70,20 @@ impl FakeMqtt {
     /// # Errors
     /// What the system says about the port.
     pub async fn start(
-        board: Arc<FakeBoard>,
+        board: Arc<Board>,
         device: Device,
         login: Option<(&'static str, Secret)>,
     ) -> std::io::Result<Self> {
         let broker = Arc::new(Broker { board: Arc::clone(&board), device, login, state: Mutex::default() });
         broker.keep("gate/here", b"online");
         let serving = Arc::clone(&broker);
-        let listening = Listening::start(board, move |stream| Arc::clone(&serving).serve(stream)).await?;
-        Ok(Self { listening, broker })
+        let fake = Fake::start(board, usize::MAX, move |_, stream| Arc::clone(&serving).serve(stream)).await?;
+        Ok(Self { fake, broker })
     }
 
     /// Where the broker listens.
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.fake.address()
     }
 
     /// Keeps a message for later subscribers, as a device does that publishes it retained.
@@ -240,7 +240,7 @@ impl Broker {
         let digits = command.find(|character: char| character.is_ascii_digit()).unwrap_or(command.len());
         let (word, number) = command.split_at_checked(digits)?;
         let channel = number.parse::<u8>().unwrap_or(1).checked_sub(1)?;
-        if self.board.spoiled() == Spoil::Refuse || self.board.read(channel).is_none() {
+        if self.board.spoiled() == Spoil::Refuse || self.board.is_on(channel.into()).is_none() {
             return result(json!({"Command": "Error"}));
         }
         let time = |tenths: u32| match tenths {
@@ -252,14 +252,16 @@ impl Broker {
             ("PULSETIME", payload) => {
                 let Ok(tenths) = payload.parse::<u32>() else { return result(json!({"Command": "Error"})) };
                 self.locked().pulse_times.insert(channel, tenths);
-                self.board.change(channel, |switch, now| switch.off_at = time(tenths).map(|time| now + time))?;
+                self.board.change(channel.into(), |switch, now| switch.off_at = time(tenths).map(|time| now + time))?;
                 result(json!({format!("PulseTime{}", channel + 1): {"Set": tenths, "Remaining": tenths}}))
             }
-            ("POWER", "") => result(json!({format!("POWER{}", channel + 1): word_of(self.board.read(channel)?)})),
+            ("POWER", "") => {
+                result(json!({format!("POWER{}", channel + 1): word_of(self.board.is_on(channel.into())?)}))
+            }
             ("POWER", "ON" | "OFF") => {
                 let tenths = self.locked().pulse_times.get(&channel).copied().unwrap_or(0);
                 let is_on = payload == "ON";
-                self.board.switch(channel, is_on, time(tenths).filter(|_| is_on))?;
+                self.board.command(channel.into(), is_on, time(tenths).filter(|_| is_on))?;
                 result(json!({format!("POWER{}", channel + 1): payload}))
             }
             _ => result(json!({"Command": "Unknown"})),
@@ -280,13 +282,13 @@ impl Broker {
             .iter()
             .find_map(|(key, value)| Some((key.strip_prefix("state_l")?, value.as_str()?)))?;
         let channel = property.parse::<u8>().ok()?.checked_sub(1)?;
-        self.board.read(channel)?;
+        self.board.is_on(channel.into())?;
         match (action, state) {
             ("/get", _) => {}
-            ("/set", "OFF") => self.board.switch(channel, false, None)?,
+            ("/set", "OFF") => self.board.command(channel.into(), false, None).map(drop)?,
             ("/set", "ON") => {
                 let seconds = command.get("on_time").and_then(Value::as_f64);
-                self.board.change(channel, |switch, now| {
+                self.board.change(channel.into(), |switch, now| {
                     switch.on = true;
                     let time = seconds.map(|seconds| now + Duration::from_secs_f64(seconds));
                     // The higher of the two times counts; without one the old goes on.
@@ -296,20 +298,20 @@ impl Broker {
             }
             _ => return log(format!("z2m: No converter available for '{NAME}'")),
         }
-        let state = word_of(self.board.read(channel)?);
+        let state = word_of(self.board.is_on(channel.into())?);
         let all = json!({format!("state_l{}", channel + 1): state, "linkquality": 120});
         Some((format!("zigbee2mqtt/{NAME}"), all.to_string()))
     }
 
     fn plain(&self, topic: &str, payload: &str) -> Option<(String, String)> {
         let (number, action) = topic.strip_prefix(NAME)?.strip_prefix('/')?.split_once('/')?;
-        let channel = number.parse().ok()?;
+        let channel: u8 = number.parse().ok()?;
         match (action, payload) {
             ("get", _) => {}
-            ("set", "ON" | "OFF") => self.board.switch(channel, payload == "ON", None)?,
+            ("set", "ON" | "OFF") => self.board.command(channel.into(), payload == "ON", None).map(drop)?,
             _ => return None,
         }
-        Some((format!("{NAME}/{channel}/state"), word_of(self.board.read(channel)?).into()))
+        Some((format!("{NAME}/{channel}/state"), word_of(self.board.is_on(channel.into())?).into()))
     }
 }
 

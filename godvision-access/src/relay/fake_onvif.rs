@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::digest;
-use super::fake_board::{FakeBoard, Listening, Spoil};
+use super::fake::{Board, Fake, Spoil};
 
 /// How the device wants its password proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl State {
 }
 
 struct Device {
-    board: Arc<FakeBoard>,
+    board: Arc<Board>,
     password: Option<(Proof, Secret)>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -69,7 +69,7 @@ struct Device {
 
 /// A running fake. It stops when dropped.
 pub struct FakeOnvif {
-    listening: Listening,
+    fake: Fake,
     device: Arc<Device>,
 }
 
@@ -79,22 +79,22 @@ impl FakeOnvif {
     /// # Errors
     /// What the system says about the port.
     pub async fn start(
-        board: Arc<FakeBoard>,
+        board: Arc<Board>,
         password: Option<(Proof, Secret)>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let device = Arc::new(Device { board: Arc::clone(&board), password, clock, state: Mutex::default() });
         let serving = Arc::clone(&device);
-        let serve = move |stream| {
+        let serve = move |_: Arc<Board>, stream| {
             let device = Arc::clone(&serving);
             async move { device.serve(stream).await }
         };
-        Ok(Self { listening: Listening::start(board, serve).await?, device })
+        Ok(Self { fake: Fake::start(board, usize::MAX, serve).await?, device })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.fake.address()
     }
 
     /// The names of the messages that were carried out, in order.
@@ -232,7 +232,7 @@ impl Device {
             ),
             "GetRelayOutputs" => Some(self.outputs()),
             "SetRelayOutputSettings" => {
-                let channel = channel().filter(|channel| self.board.read(*channel).is_some())?;
+                let channel = channel().filter(|channel| self.board.is_on((*channel).into()).is_some())?;
                 let seconds: u64 = value("DelayTime")?.strip_prefix("PT")?.strip_suffix('S')?.parse().ok()?;
                 let is_closed = match value("IdleState")? {
                     "closed" => true,
@@ -252,7 +252,7 @@ impl Device {
                 let channel = channel()?;
                 let is_active = value("LogicalState")? == "active";
                 let delay = self.locked().delays.get(&channel).copied().filter(|_| is_active);
-                self.board.switch(channel, is_active, delay)?;
+                self.board.command(channel.into(), is_active, delay)?;
                 Some(String::new())
             }
             "CreatePullPointSubscription" => {
@@ -283,7 +283,7 @@ impl Device {
 
     fn outputs(&self) -> String {
         let state = self.locked();
-        let channels = (0..=u8::MAX).take_while(|channel| self.board.read(*channel).is_some());
+        let channels = (0..=u8::MAX).take_while(|channel| usize::from(*channel) < self.board.channels());
         let output = |channel| {
             let delay = state.delays.get(&channel);
             let mode = if delay.is_some() { "Monostable" } else { "Bistable" };
@@ -307,12 +307,12 @@ impl Device {
                  </wsnt:NotificationMessage>"
             )
         };
-        let relays = (0..=u8::MAX).map_while(|channel| Some((channel, self.board.read(channel)?)));
+        let relays = (0..=u8::MAX).map_while(|channel| Some((channel, self.board.is_on(channel.into())?)));
         let relays = relays.map(|(channel, is_on)| {
             let state = if is_on { "active" } else { "inactive" };
             notification("Relay", "RelayToken", format!("relay{channel}"), state)
         });
-        let inputs = (0..=u8::MAX).map_while(|input| Some((input, self.board.read_input(input)?)));
+        let inputs = (0..=u8::MAX).map_while(|input| Some((input, self.board.is_closed(input.into())?)));
         let inputs = inputs.map(|(input, is_closed)| {
             notification(
                 "DigitalInput",

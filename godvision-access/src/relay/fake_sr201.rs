@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use godvision_core::Clock;
+use tokio::net::TcpStream;
 
 use super::fake::{Board, Fake, read_more};
 
@@ -21,22 +22,21 @@ pub const IDLE: Duration = Duration::from_secs(15);
 /// # Errors
 /// What the system says about the port.
 pub async fn start(channels: u8, clock: Arc<dyn Clock>) -> std::io::Result<Fake> {
-    let serve = |board: Arc<Board>, mut stream| -> godvision_core::driver::BoxFuture<'static, ()> {
-        Box::pin(async move {
+    let serve = |board: Arc<Board>, mut stream: TcpStream| {
+        async move {
             let mut received = Vec::new();
-            while let Ok(Some(())) = tokio::time::timeout(IDLE, read_more(&mut stream, &mut received)).await {
+            loop {
+                tokio::time::timeout(IDLE, read_more(&mut stream, &mut received)).await.ok()??;
                 // A command is what one packet holds.
                 let command = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
                 board.note(command.clone());
                 carry_out(&board, &command);
                 let answer: String = (0..8).map(|at| if board.is_on(at) == Some(true) { '1' } else { '0' }).collect();
-                if board.reply(&mut stream, answer.as_bytes()).await.is_none() {
-                    return;
-                }
+                board.reply(&mut stream, answer.as_bytes()).await?;
             }
-        })
+        }
     };
-    Fake::start(Board::new(channels, 0, clock), CONNECTIONS_MAX, Box::new(serve)).await
+    Fake::start(Board::new(channels, 0, clock), CONNECTIONS_MAX, serve).await
 }
 
 fn carry_out(board: &Board, command: &str) -> Option<()> {

@@ -9,11 +9,11 @@ use godvision_core::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::fake_board::{FakeBoard, Listening, Spoil};
+use super::fake::{Board, Fake, Spoil};
 
 /// A running fake. It stops when dropped.
 pub struct FakeUsrR16 {
-    listening: Listening,
+    fake: Fake,
 }
 
 impl FakeUsrR16 {
@@ -21,20 +21,20 @@ impl FakeUsrR16 {
     ///
     /// # Errors
     /// What the system says about the port.
-    pub async fn start(board: Arc<FakeBoard>, password: Secret) -> std::io::Result<Self> {
+    pub async fn start(board: Arc<Board>, password: Secret) -> std::io::Result<Self> {
         let password = Arc::new(password);
         let served = Arc::clone(&board);
-        let serve = move |stream| serve(Arc::clone(&served), Arc::clone(&password), stream);
-        Ok(Self { listening: Listening::start(board, serve).await? })
+        let serve = move |_: Arc<Board>, stream| serve(Arc::clone(&served), Arc::clone(&password), stream);
+        Ok(Self { fake: Fake::start(board, usize::MAX, serve).await? })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.fake.address()
     }
 }
 
-async fn serve(board: Arc<FakeBoard>, password: Arc<Secret>, mut stream: TcpStream) -> Option<()> {
+async fn serve(board: Arc<Board>, password: Arc<Secret>, mut stream: TcpStream) -> Option<()> {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
         if line.len() > 64 {
@@ -62,13 +62,13 @@ async fn serve(board: Arc<FakeBoard>, password: Arc<Secret>, mut stream: TcpStre
             [_, command @ (1 | 2), number] => {
                 let (channel, is_on) = (number.checked_sub(1)?, *command == 2);
                 if board.spoiled() != Spoil::Refuse {
-                    board.switch(channel, is_on, None)?;
+                    board.command(channel.into(), is_on, None)?;
                 }
                 // It has no word for no: it tells the state that it left.
-                frame(command | 0x80, &[*number, u8::from(board.read(channel)?)])
+                frame(command | 0x80, &[*number, u8::from(board.is_on(channel.into())?)])
             }
             [_, 0x0A] => {
-                let bit = |channel| board.read(channel).map_or(0, u16::from) << channel;
+                let bit = |channel: u8| board.is_on(channel.into()).map_or(0, u16::from) << channel;
                 let bits = (0..16).fold(0_u16, |bits, channel| bits | bit(channel));
                 frame(0x8A, &bits.to_le_bytes())
             }

@@ -9,8 +9,9 @@
 //! block (a chip behind I2C), so they run on tokio's blocking threads, one at a time; one that nobody waits for any more
 //! is not begun.
 //!
-//! Tested over [`GpioLines`], the trait that the kernel's side ([`ChipLines`]) implements in sixty lines. **That side has
-//! not been run on hardware.**
+//! Tested over [`GpioLines`], the trait that the kernel's side ([`ChipLines`]) implements in sixty lines.
+//!
+//! **Not verified:** the kernel's side on hardware: everything above it was tried over lines in memory.
 //!
 //! **Never:** sysfs, lines found by name, a level taken from memory.
 
@@ -23,9 +24,35 @@ use std::time::Duration;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel};
 
-use super::address::{CHANNELS_MAX, RelayAddress};
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
+
+/// Highest number of a line that an address may name.
+const LINE_MAX: u32 = 1023;
+/// Lines of one address.
+const LINES: FieldKind = FieldKind::Numbers { min: 0, max: LINE_MAX, count_max: CHANNELS_MAX as usize };
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "gpio",
+    title: "Lines of a Linux GPIO chip",
+    about: "The computer's own pins. A line has no timer: if this program dies in a pulse, the line stays as it is.",
+    fields: &[
+        AddressField::text("path", "the chip's device file").required().example("/dev/gpiochip0"),
+        AddressField::text("line", "numbers of the output lines on the chip, one for each relay")
+            .of(LINES)
+            .required()
+            .example("17,27"),
+        AddressField::text("input", "numbers of the input lines: door contacts, buttons").of(LINES).example("22"),
+        AddressField::choice("active", &["high", "low"], "which level is on, of outputs and inputs"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Host),
+    verified: Verified::Documents,
+    unverified: &["the kernel's side on hardware: everything above it was tried over lines in memory"],
+};
 
 /// What a chip does for the driver. Calls may block; one is made at a time.
 pub trait GpioLines: Send {
@@ -61,7 +88,7 @@ impl GpioOptions {
     /// One output, active high.
     pub fn new(chip: impl Into<String>, line: u32) -> Self {
         let (lines, inputs) = (vec![line], Vec::new());
-        Self { chip: chip.into(), lines, inputs, is_active_low: false, timeout: peer::TIMEOUT }
+        Self { chip: chip.into(), lines, inputs, is_active_low: false, timeout: TIMEOUT }
     }
 }
 
@@ -69,7 +96,7 @@ impl GpioOptions {
 pub struct Gpio {
     options: GpioOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
     lines: Arc<Mutex<dyn GpioLines>>,
 }
 
@@ -90,42 +117,23 @@ impl Gpio {
             pulse: PulseTiming::Host,
             inputs: count(&options.inputs),
         };
-        let peer = Peer { address: options.chip.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, lines: Arc::new(Mutex::new(lines)) }
+        let endpoint = Endpoint::new(options.chip.as_str(), options.timeout);
+        Self { options, capabilities, endpoint, lines: Arc::new(Mutex::new(lines)) }
     }
 
     /// From `gpio:///dev/gpiochip0?line=17[,27][&input=22[,23]&active=low&timeout_ms=2000]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
+    /// [`Error::BadDeviceField`], [`Error::BadDeviceUrl`].
     #[cfg(target_os = "linux")]
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let known = "behind the ? only line=, input=, active= and timeout_ms= are known";
-        peer::only_known(address, &["line", "input", "active"], known)?;
-        if !address.host.is_empty() || address.path.len() < 2 {
-            return Err(bad("write the chip as a path: gpio:///dev/gpiochip0"));
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        SPEC.check(address)?;
+        let (lines, inputs) = (SPEC.numbers(address, "line"), SPEC.numbers(address, "input"));
+        if lines.iter().any(|line| inputs.contains(line)) {
+            return Err(Error::BadDeviceUrl { detail: "a line is an output and an input" });
         }
-        let offsets = |name| -> Result<Vec<u32>, Error> {
-            let offsets = address.value(name).unwrap_or("").split(',').filter(|it| !it.is_empty());
-            let offsets: Result<Vec<u32>, _> = offsets.map(str::parse).collect();
-            let offsets = offsets.ok().filter(|offsets| offsets.len() <= usize::from(CHANNELS_MAX));
-            offsets.ok_or(bad("line= and input= are lists of at most 64 line numbers"))
-        };
-        let (lines, inputs) = (offsets("line")?, offsets("input")?);
-        if lines.is_empty() {
-            return Err(bad("line= is the number of the output line, or several with commas"));
-        }
-        let all = || lines.iter().chain(&inputs);
-        if all().any(|line| all().filter(|other| *other == line).count() > 1) {
-            return Err(bad("a line stands there twice"));
-        }
-        let is_active_low = match address.value("active") {
-            None | Some("high") => false,
-            Some("low") => true,
-            Some(_) => return Err(bad("active= is high or low")),
-        };
-        let timeout = peer::timeout_of(address)?;
+        let is_active_low = address.value("active") == Some("low");
+        let timeout = SPEC.timeout(address);
         Ok(Self::new(GpioOptions { chip: address.path.clone(), lines, inputs, is_active_low, timeout }))
     }
 
@@ -141,27 +149,32 @@ impl Gpio {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if still.load(Ordering::Acquire) { call(&mut *lines) } else { Err(io::ErrorKind::TimedOut.into()) }
         });
-        let answer = self.peer.within(async { begun.await.map_err(|error| self.peer.bad_reply(error)) }).await?;
+        let answer =
+            self.endpoint.within(async { begun.await.map_err(|error| self.endpoint.bad_reply(error)) }).await?;
         answer.map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &io::Error) -> RelayError {
         match error.kind() {
-            io::ErrorKind::NotFound => self.peer.unreachable(error),
+            io::ErrorKind::NotFound => self.endpoint.unreachable(error),
             io::ErrorKind::PermissionDenied => {
-                self.peer.rejected("this program may not use it: put its user into the group of the device")
+                self.endpoint.rejected("this program may not use it: put its user into the group of the device")
             }
-            io::ErrorKind::ResourceBusy => self.peer.rejected("another program holds the line"),
-            io::ErrorKind::InvalidInput => self.peer.rejected("the chip has no such line, or cannot drive it"),
-            io::ErrorKind::TimedOut => self.peer.timed_out(),
+            io::ErrorKind::ResourceBusy => self.endpoint.rejected("another program holds the line"),
+            io::ErrorKind::InvalidInput => self.endpoint.rejected("the chip has no such line, or cannot drive it"),
+            io::ErrorKind::TimedOut => self.endpoint.timed_out(),
             // A chip behind a bus that failed may have taken the command.
-            _ => self.peer.bad_reply(error),
+            _ => self.endpoint.bad_reply(error),
         }
     }
 
     fn line(&self, channel: u8) -> Result<u32, RelayError> {
         checked_channel(&self.capabilities, channel)?;
-        self.options.lines.get(usize::from(channel)).copied().ok_or_else(|| self.peer.rejected("there is no such line"))
+        self.options
+            .lines
+            .get(usize::from(channel))
+            .copied()
+            .ok_or_else(|| self.endpoint.rejected("there is no such line"))
     }
 }
 
@@ -195,7 +208,7 @@ impl Relay for Gpio {
             if self.call(drive).await? == is_active {
                 Ok(())
             } else {
-                Err(self.peer.bad_reply("the line did not follow"))
+                Err(self.endpoint.bad_reply("the line did not follow"))
             }
         })
     }

@@ -9,7 +9,8 @@
 //! It has no timer: pulses end here ([`PulseTiming::Host`]). What its page says after a command proves nothing, so the
 //! status is read after each.
 //!
-//! Not verified: the boards with UDP, and bytes over plain TCP (no document was found); `relay0`, which the library skips.
+//! **Not verified:** anything on a board; boards with UDP, and bytes over plain TCP (no document was found); `relay0`
+//! of the status, which the library skips.
 //!
 //! **Never:** `relays.cgi?relay=N` (it toggles).
 
@@ -22,10 +23,10 @@ use godvision_core::driver::relay::{
     Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
 };
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, NOT_SHOWN, basic, exchange};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -48,8 +49,13 @@ pub const SPEC: DriverSpec = DriverSpec {
         ),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Host,
+    pulse: Some(PulseEnd::Host),
     verified: Verified::ClientsOnly,
+    unverified: &[
+        "anything on a board",
+        "boards with UDP, and bytes over plain TCP (no document was found)",
+        "relay0 of the status, which the library skips",
+    ],
 };
 
 /// The rest the board needs between two requests.
@@ -75,8 +81,8 @@ impl Kmtronic {
     /// From `kmtronic://[user[:password]@]host[:port]/[?channels=N][&pause_ms=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         Ok(Self::new(options, Duration::from_millis(SPEC.number(address, "pause_ms").into())))
     }

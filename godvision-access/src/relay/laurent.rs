@@ -11,7 +11,8 @@
 //! ([`PulseTiming::Host`]) unless the address says `?pulse=device`: try it on your board first. A relay that is on is then
 //! switched off before, since what a second `S` does is not known either.
 //!
-//! Not verified: whether an input line reads 1 when it is open or closed (it depends on the wiring: 1 is [`Contact::On`]).
+//! **Not verified:** that `$KE,REL,n,1,S` switches on for S seconds (two clients say so; no document was found);
+//! whether an input line reads 1 when it is open or closed (it depends on the wiring; 1 is taken for closed).
 //!
 //! **Never:** settings of the board changed, `$KE,REL,n,2` (toggle).
 
@@ -25,9 +26,9 @@ use godvision_core::driver::relay::{
 };
 use tokio::net::TcpStream;
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -48,8 +49,12 @@ pub const SPEC: DriverSpec = DriverSpec {
         ),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::ByAddress,
+    pulse: Some(PulseEnd::ByAddress),
     verified: Verified::ClientsOnly,
+    unverified: &[
+        "that $KE,REL,n,1,S switches on for S seconds (two clients say so; no document was found)",
+        "whether an input line reads 1 when it is open or closed (it depends on the wiring; 1 is taken for closed)",
+    ],
 };
 
 /// Lines of the board's own that are passed over while an answer is awaited.
@@ -81,12 +86,12 @@ impl Laurent {
     /// From `laurent://[:password@]host[:port]/[?channels=N][&inputs=N][&pulse=host|device][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`]; [`Error::BadRelayUrl`] for a password that cannot stand in a command.
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`]; [`Error::BadDeviceUrl`] for a password that cannot stand in a command.
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         let fits = |word: &Secret| word.expose().bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
         if !options.password.as_ref().is_none_or(fits) {
-            return Err(Error::BadRelayUrl { detail: "the password of a Laurent board has no spaces and no commas" });
+            return Err(Error::BadDeviceUrl { detail: "the password of a Laurent board has no spaces and no commas" });
         }
         let timing = if address.value("pulse") == Some("device") { PULSE } else { PulseTiming::Host };
         Ok(Self::new(options, timing))

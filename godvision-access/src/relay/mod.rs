@@ -19,16 +19,15 @@
 //!
 //! **Never:** registration by side effect, retries (the door does that).
 
-pub mod address;
-pub mod spec;
-
 #[cfg(any(feature = "shelly", feature = "onvif"))]
 pub mod digest;
 #[cfg(feature = "dingtian")]
 pub mod dingtian;
 #[cfg(feature = "esphome")]
 pub mod esphome;
-#[cfg(feature = "fieldbus-testkit")]
+#[cfg(any(feature = "testkit", feature = "fieldbus-testkit"))]
+pub mod fake;
+#[cfg(any(feature = "testkit", feature = "fieldbus-testkit"))]
 pub mod fake_board;
 #[cfg(all(feature = "fieldbus-testkit", feature = "esphome"))]
 pub mod fake_esphome;
@@ -54,9 +53,6 @@ pub mod modbus;
 pub mod mqtt;
 #[cfg(feature = "onvif")]
 pub mod onvif;
-#[cfg(feature = "fieldbus")]
-#[allow(dead_code, reason = "each driver needs its part of it")]
-mod peer;
 #[cfg(feature = "shelly")]
 pub mod shelly;
 #[cfg(feature = "shelly1")]
@@ -77,8 +73,6 @@ pub mod endpoint;
 #[cfg(feature = "http")]
 pub mod http;
 
-#[cfg(feature = "testkit")]
-pub mod fake;
 #[cfg(feature = "testkit")]
 pub mod fake_dingtian;
 #[cfg(feature = "testkit")]
@@ -106,11 +100,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use godvision_core::driver::relay::Relay;
 use godvision_core::{Clock, Secret};
 
+use crate::address::DeviceAddress;
+#[doc(no_inline)]
+pub use crate::driver_spec as spec;
+use crate::driver_spec::DriverSpec;
 use crate::error::Error;
-use address::RelayAddress;
-use spec::DriverSpec;
 
-type Open = Box<dyn Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync>;
+type Open = Box<dyn Fn(&DeviceAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync>;
 
 struct Driver {
     scheme: &'static str,
@@ -123,7 +119,7 @@ struct Driver {
 pub struct RelayRegistry {
     drivers: Vec<Driver>,
     /// Devices in use, by address; as many as there are relays.
-    in_use: Mutex<Vec<(RelayAddress, Weak<dyn Relay>)>>,
+    in_use: Mutex<Vec<(DeviceAddress, Weak<dyn Relay>)>>,
 }
 
 impl RelayRegistry {
@@ -169,25 +165,36 @@ impl RelayRegistry {
             })
         };
         #[cfg(feature = "modbus")]
-        let registry = ["modbus+tcp", "modbus+rtutcp", "modbus+rtu"].into_iter().fold(registry, |registry, scheme| {
-            registry.with(scheme, |address| Ok(Arc::new(modbus::Modbus::from_address(address)?)))
+        let registry = [
+            modbus::SPEC_TCP,
+            modbus::SPEC_RTU_TCP,
+            #[cfg(feature = "modbus-serial")]
+            modbus::SPEC_RTU,
+        ]
+        .into_iter()
+        .fold(registry, |registry, spec| {
+            registry.with_driver(spec, |address| Ok(Arc::new(modbus::Modbus::from_address(address)?)))
         });
         #[cfg(feature = "mqtt")]
-        let registry = ["mqtt", "tasmota+mqtt", "zigbee2mqtt"].into_iter().fold(registry, |registry, scheme| {
-            registry.with(scheme, |address| Ok(Arc::new(mqtt::Mqtt::from_address(address)?)))
-        });
+        let registry =
+            [mqtt::SPEC_PLAIN, mqtt::SPEC_TASMOTA, mqtt::SPEC_ZIGBEE].into_iter().fold(registry, |registry, spec| {
+                registry.with_driver(spec, |address| Ok(Arc::new(mqtt::Mqtt::from_address(address)?)))
+            });
         #[cfg(feature = "onvif")]
         let registry = {
             let clock = Arc::clone(&clock);
-            registry
-                .with("onvif", move |address| Ok(Arc::new(onvif::Onvif::from_address(address, Arc::clone(&clock))?)))
+            registry.with_driver(onvif::SPEC, move |address| {
+                Ok(Arc::new(onvif::Onvif::from_address(address, Arc::clone(&clock))?))
+            })
         };
         #[cfg(all(feature = "gpio", target_os = "linux"))]
-        let registry = registry.with("gpio", |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
+        let registry = registry.with_driver(gpio::SPEC, |address| Ok(Arc::new(gpio::Gpio::from_address(address)?)));
         #[cfg(feature = "esphome")]
-        let registry = registry.with("esphome", |address| Ok(Arc::new(esphome::Esphome::from_address(address)?)));
+        let registry =
+            registry.with_driver(esphome::SPEC, |address| Ok(Arc::new(esphome::Esphome::from_address(address)?)));
         #[cfg(feature = "usr-r16")]
-        let registry = registry.with("usr-r16", |address| Ok(Arc::new(usr_r16::UsrR16::from_address(address)?)));
+        let registry =
+            registry.with_driver(usr_r16::SPEC, |address| Ok(Arc::new(usr_r16::UsrR16::from_address(address)?)));
         drop(clock);
         registry
     }
@@ -197,7 +204,7 @@ impl RelayRegistry {
     #[must_use]
     pub fn with<F>(self, scheme: &'static str, open: F) -> Self
     where
-        F: Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
+        F: Fn(&DeviceAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
     {
         self.with_entry(Driver { scheme, spec: None, open: Box::new(open) })
     }
@@ -207,7 +214,7 @@ impl RelayRegistry {
     #[must_use]
     pub fn with_driver<F>(self, spec: DriverSpec, open: F) -> Self
     where
-        F: Fn(&RelayAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
+        F: Fn(&DeviceAddress) -> Result<Arc<dyn Relay>, Error> + Send + Sync + 'static,
     {
         self.with_entry(Driver { scheme: spec.scheme, spec: Some(spec), open: Box::new(open) })
     }
@@ -223,9 +230,9 @@ impl RelayRegistry {
     /// always gives a new one.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`], [`Error::BadRelayField`], [`Error::UnknownRelay`], and what the driver finds wrong.
+    /// [`Error::BadDeviceUrl`], [`Error::BadDeviceField`], [`Error::UnknownRelay`], and what the driver finds wrong.
     pub fn open(&self, url: &Secret) -> Result<Arc<dyn Relay>, Error> {
-        let mut address = RelayAddress::parse(url)?;
+        let mut address = DeviceAddress::parse(url)?;
         if address.path == "/" {
             address.path.clear();
         }
@@ -276,8 +283,8 @@ impl fmt::Debug for RelayRegistry {
 
 #[cfg(all(test, feature = "testkit", feature = "simulated"))]
 mod tests {
-    use super::spec::{AddressField, FieldKind};
     use super::*;
+    use crate::driver_spec::conformance;
     use godvision_core::SystemClock;
 
     fn registry() -> RelayRegistry {
@@ -329,36 +336,35 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_checked_and_every_form_makes_an_address_that_opens() {
+    fn every_driver_is_described_and_every_form_makes_an_address_that_opens() {
         let registry = registry();
+        let opens = |address: &DeviceAddress| {
+            registry.open(&address.to_url()).map(|relay| assert!(relay.capabilities().channels >= 1))
+        };
+        assert!(registry.schemes().all(|scheme| registry.spec(scheme).is_some()));
         for spec in registry.specs() {
-            let filled = |field: &AddressField| match field.kind {
-                FieldKind::Host => "relay.local".to_owned(),
-                FieldKind::Number { max, .. } => max.to_string(),
-                FieldKind::Choice(choices) => choices.last().unwrap().to_string(),
-                FieldKind::Password => "p@ss:/?&=%".to_owned(),
-                FieldKind::Text => field.default.unwrap_or("/x?channel={channel}&for={s}").to_owned(),
+            conformance::a_form_makes_an_address_that_opens(spec, &opens);
+            assert!(spec.pulse.is_some(), "{} is a relay", spec.scheme);
+            let source = match spec.scheme {
+                "shelly" => include_str!("shelly.rs"),
+                "shelly1" => include_str!("shelly1.rs"),
+                "tasmota" => include_str!("tasmota.rs"),
+                "sonoff" => include_str!("sonoff.rs"),
+                "dingtian" => include_str!("dingtian.rs"),
+                "sr201" => include_str!("sr201.rs"),
+                "laurent" => include_str!("laurent.rs"),
+                "kmtronic" => include_str!("kmtronic.rs"),
+                "template" => include_str!("template.rs"),
+                "simulated" => include_str!("simulated.rs"),
+                "modbus+tcp" | "modbus+rtutcp" | "modbus+rtu" => include_str!("modbus/mod.rs"),
+                "mqtt" | "tasmota+mqtt" | "zigbee2mqtt" => include_str!("mqtt/mod.rs"),
+                "onvif" => include_str!("onvif/mod.rs"),
+                "gpio" => include_str!("gpio.rs"),
+                "esphome" => include_str!("esphome/mod.rs"),
+                "usr-r16" => include_str!("usr_r16.rs"),
+                other => panic!("which module is {other}?"),
             };
-            let form: Vec<_> = spec.fields.iter().map(|field| (field.key, Secret::new(filled(field)))).collect();
-            let address = spec.address(form.clone()).unwrap();
-            let relay = registry.open(&address.to_url()).unwrap_or_else(|error| panic!("{}: {error}", spec.scheme));
-            for (key, value) in &form {
-                assert_eq!(address.field(key).as_ref(), Some(value), "{} {key}", spec.scheme);
-            }
-            assert!(relay.capabilities().channels >= 1);
-            for field in spec.fields {
-                let without = spec.address(form.clone().into_iter().filter(|(key, _)| *key != field.key));
-                assert_eq!(without.is_err(), field.required, "{} without {}", spec.scheme, field.key);
-                if let FieldKind::Number { max, .. } = field.kind {
-                    let more = form.iter().cloned().chain([(field.key, Secret::new((u64::from(max) + 1).to_string()))]);
-                    assert!(spec.address(more).is_err(), "{} with too much {}", spec.scheme, field.key);
-                }
-                if let Some(default) = field.default {
-                    field.check(default).unwrap();
-                }
-            }
-            let odd = form.into_iter().chain([("colour", Secret::from("red"))]);
-            assert!(spec.address(odd).is_err(), "{} with a field nobody knows", spec.scheme);
+            conformance::the_notes_are_those_of_the_module(spec, source);
         }
     }
 }

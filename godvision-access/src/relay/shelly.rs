@@ -6,8 +6,8 @@
 //! `admin`; a device without a password answers without a challenge. `Input.GetStatus` reads `state` of an input of type
 //! `switch` ("Input"; null for a button).
 //!
-//! Not verified on a device: the longest `toggle_after` (documented as a number of seconds without a bound; pulses here
-//! end within an hour) and its resolution (0.1 s is assumed).
+//! **Not verified:** the longest `toggle_after` (documented as a number of seconds without a bound; pulses here end
+//! within an hour); its resolution (0.1 s is assumed).
 //!
 //! Every command has a connection of its own: a device keeps few, and a stale one would make an error ambiguous. Its
 //! digest nonce is used again while the device accepts it, which saves one round trip.
@@ -27,12 +27,12 @@ use godvision_core::driver::relay::{
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::address::RelayAddress;
 use super::digest::{self, Challenge};
 use super::endpoint::Endpoint;
 pub use super::endpoint::TIMEOUT;
 use super::http::{HttpLink, HttpReply, HttpRequest};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -49,8 +49,12 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::inputs(8),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::Documents,
+    unverified: &[
+        "the longest toggle_after (documented as a number of seconds without a bound; pulses here end within an hour)",
+        "its resolution (0.1 s is assumed)",
+    ],
 };
 
 const USER: &str = "admin";
@@ -109,11 +113,11 @@ impl Shelly {
     /// From `shelly://[admin[:password]@]host[:port]/[?channels=N][&inputs=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`], [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`], [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         SPEC.check(address)?;
         if address.user.as_deref().is_some_and(|user| user != USER) {
-            return Err(Error::BadRelayUrl { detail: "the user of a Shelly device is always admin" });
+            return Err(Error::BadDeviceUrl { detail: "the user of a Shelly device is always admin" });
         }
         Ok(Self::new(ShellyOptions {
             address: SPEC.authority(address),

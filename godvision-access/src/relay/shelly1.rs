@@ -8,10 +8,10 @@
 //! A pulse counts as begun only if the reply says `ison` and `has_timer`: a firmware that knows no timer is noticed. A
 //! relay switched on for good must have none (the device's own `auto_off` would give it one).
 //!
-//! Not verified on a device: that a relay which is on without a timer goes off after `timer` and not back to on (one user
+//! **Not verified:** that a relay which is on without a timer goes off after `timer` and not back to on (one user
 //! writes "previous state"; the door would notice and switch off); fractions of a second in `timer` (whole seconds are
-//! sent); its upper bound (pulses here end within an hour); that `turn=` without `timer` cancels a running one (its reply
-//! would show it).
+//! sent); its upper bound (pulses here end within an hour); that `turn=` without `timer` cancels a running one (its
+//! reply would show it).
 //!
 //! **Never:** `turn=toggle`, settings of the device changed.
 
@@ -26,10 +26,10 @@ use godvision_core::driver::relay::{
 };
 use serde_json::Value;
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint};
 use super::http::{HttpRequest, basic, exchange};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -46,8 +46,14 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::inputs(4),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::ClientsOnly,
+    unverified: &[
+        "that a relay which is on without a timer goes off after timer and not back to on (one user writes \"previous state\"; the door would notice and switch off)",
+        "fractions of a second in timer (whole seconds are sent)",
+        "its upper bound (pulses here end within an hour)",
+        "that turn= without timer cancels a running one (its reply would show it)",
+    ],
 };
 
 const PULSE: PulseTiming =
@@ -73,8 +79,8 @@ impl Shelly1 {
     /// From `shelly1://[user[:password]@]host[:port]/[?channels=N][&inputs=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         DeviceOptions::read(&SPEC, address).map(Self::new)
     }
 

@@ -13,8 +13,8 @@ use godvision_core::driver::relay::{
 };
 use godvision_core::{Clock, MonoTime};
 
-use super::address::RelayAddress;
-use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds. Two addresses with one host are one relay; one without a host is its own.
@@ -23,18 +23,15 @@ pub const SPEC: DriverSpec = DriverSpec {
     title: "Simulated relay",
     about: "Exists in memory only: to try a site out before its devices are wired.",
     fields: &[
-        AddressField {
-            key: "host",
-            kind: FieldKind::Host,
-            required: false,
-            default: None,
-            about: "a name of your own, if several doors share the relay",
-        },
+        AddressField::text("host", "a name of your own, if several doors share the relay")
+            .of(FieldKind::Host)
+            .example("yard"),
         AddressField::channels(64, "1"),
         AddressField::inputs(64),
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::Device,
+    unverified: &[],
 };
 
 /// How long a slow reply is waited for.
@@ -97,8 +94,8 @@ impl SimulatedRelay {
     /// From `simulated://[name][?channels=N][&inputs=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         SPEC.check(address)?;
         Ok(Self::new(SPEC.channels(address), clock).with_inputs(SPEC.inputs(address)))
     }

@@ -7,16 +7,20 @@
 //! a text that holds JSON in 1.4, an object in 2.0.
 //!
 //! "Inching" is a setting that ends every switching on. So a pulse is three requests: the setting, the switch, and `info`
-//! that must show both as they were told; 400 ms of rest lie between, the contact moves after the first 200. The setting
-//! is left as it is: a button then opens no longer than a pass does. Switching on for good turns it off first.
+//! that must show both as they were told; 400 ms of rest lie between, the contact moves after the first 200. Where `info`
+//! has shown the same setting within [`SETTING_KNOWN_FOR`] (a door reads the status more often than that), it is not sent
+//! again and the contact moves with the first request; if somebody has changed it since, the contact is opened at once and
+//! all three are sent. The setting is left as it is: a button then opens no longer than a pass does. Switching on for good
+//! turns it off first.
 //!
 //! There is no password: **whoever reaches the port opens the door**, so the device belongs in a network of its own.
 //!
-//! Not verified on a device: that switching on what is on begins the pulse anew, and what `startup: stay` does to one.
+//! **Not verified:** that switching on what is on begins the pulse anew; what `startup: stay` does to a pulse.
 //!
 //! **Never:** `/zeroconf/switches` (devices with several relays), the encrypted mode, Wi-Fi and firmware settings.
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use godvision_core::driver::BoxFuture;
@@ -24,11 +28,12 @@ use godvision_core::driver::relay::{
     Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, NOT_SHOWN, exchange};
-use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -40,21 +45,19 @@ pub const SPEC: DriverSpec = DriverSpec {
     fields: &[
         AddressField::HOST,
         AddressField::port("8081"),
-        AddressField {
-            key: "device",
-            kind: FieldKind::Text,
-            required: false,
-            default: None,
-            about: "the device's id, if it wants to be called by it",
-        },
+        AddressField::text("device", "the device's id, if it wants to be called by it").example("100000140e"),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::Documents,
+    unverified: &["that switching on what is on begins the pulse anew", "what startup: stay does to a pulse"],
 };
 
 /// The rest the device needs between two requests.
 pub const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a setting that the device has shown is relied upon: a few readings of the status by a door at rest.
+pub const SETTING_KNOWN_FOR: Duration = Duration::from_secs(120);
 
 const PULSE: PulseTiming = PulseTiming::Device {
     min: Duration::from_millis(500),
@@ -67,6 +70,8 @@ pub struct Sonoff {
     endpoint: Endpoint,
     device_id: String,
     capabilities: Capabilities,
+    /// The inching that the device showed last, and when. Its setting outlives a reboot.
+    shown: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Sonoff {
@@ -77,14 +82,15 @@ impl Sonoff {
             endpoint: options.endpoint().with_pause(pause),
             device_id: device_id.into(),
             capabilities: options.capabilities("sonoff-diy", PULSE),
+            shown: Mutex::default(),
         }
     }
 
     /// From `sonoff://host[:port]/[?device=ID][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         Ok(Self::new(options, address.value("device").unwrap_or_default(), PAUSE))
     }
@@ -102,13 +108,28 @@ impl Sonoff {
     }
 
     async fn info(&self, turn: &Turn<'_>) -> Result<Info, RelayError> {
+        // Whoever is dropped in the middle, or fails, knows nothing any more.
+        *self.shown() = None;
         let info = self.post(turn, "/zeroconf/info", json!({})).await?;
-        info.ok_or_else(|| self.endpoint.bad_reply("switch is missing"))
+        let info = info.ok_or_else(|| self.endpoint.bad_reply("switch is missing"))?;
+        *self.shown() = info.inching_ms.map(|width| (Instant::now(), width));
+        Ok(info)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Option<(Instant, u64)>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the device has shown lately that it ends every switching on after `width`.
+    fn is_set(&self, width: u64) -> bool {
+        self.shown().is_some_and(|(at, shown)| shown == width && at.elapsed() < SETTING_KNOWN_FOR)
     }
 
     /// Switches, and reads back.
     async fn switch(&self, turn: &mut Turn<'_>, contact: Contact) -> Result<Info, RelayError> {
         let state = if contact == Contact::On { "on" } else { "off" };
+        // Known again when it shows it.
+        *self.shown() = None;
         self.post(turn, "/zeroconf/switch", json!({"switch": state})).await?;
         turn.rest().await;
         let info = self.info(turn).await.map_err(|error| self.endpoint.unconfirmed(error))?;
@@ -165,6 +186,16 @@ impl Relay for Sonoff {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
             let width = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             let mut turn = self.endpoint.turn().await?;
+            if self.is_set(width) {
+                if self.switch(&mut turn, Contact::On).await?.inching_ms == Some(width) {
+                    return Ok(());
+                }
+                // Somebody has changed the setting: this one would not end.
+                turn.rest().await;
+                let opened = self.post(&turn, "/zeroconf/switch", json!({"switch": "off"})).await;
+                opened.map_err(|error| self.endpoint.unconfirmed(error))?;
+                turn.rest().await;
+            }
             self.post(&turn, "/zeroconf/pulse", json!({"pulse": "on", "pulseWidth": width})).await?;
             turn.rest().await;
             let info = self.switch(&mut turn, Contact::On).await?;
@@ -181,6 +212,7 @@ impl Relay for Sonoff {
             checked_channel(&self.capabilities, channel)?;
             let mut turn = self.endpoint.turn().await?;
             if contact == Contact::On {
+                *self.shown() = None;
                 self.post(&turn, "/zeroconf/pulse", json!({"pulse": "off"})).await?;
                 turn.rest().await;
                 // A running pulse has lost its end: from here on no error may say that nothing was done.

@@ -10,8 +10,10 @@
 //! released relay only: one that is on is released first, for a moment. Commands of one board go one after another, each
 //! on a connection of its own, which the board has ended before the next begins.
 //!
-//! Not verified on a device: that the end of `1N:S` does not come after `2N` and `1N` (it would end a later pulse early,
-//! never late). Who distrusts `1N:S` says `?pulse=host`.
+//! **Not verified:** that the end of `1N:S` does not come after `2N` and `1N` (it would end a later pulse early, never
+//! late).
+//!
+//! Who distrusts `1N:S` says `?pulse=host`.
 //!
 //! **Never:** UDP 6723 (it never answers), port 5111 (settings), `1N*` (half a second, whatever was asked).
 
@@ -24,9 +26,9 @@ use godvision_core::driver::relay::{
 };
 use tokio::net::TcpStream;
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -41,8 +43,9 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::choice("pulse", &["device", "host"], "who ends a pulse: the board, or this program"),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::ByAddress,
+    pulse: Some(PulseEnd::ByAddress),
     verified: Verified::Documents,
+    unverified: &["that the end of 1N:S does not come after 2N and 1N (it would end a later pulse early, never late)"],
 };
 
 /// Relays in an answer, however many the board has.
@@ -67,8 +70,8 @@ impl Sr201 {
     /// From `sr201://host[:port]/[?channels=N][&pulse=device|host][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         let timing = if address.value("pulse") == Some("host") { PulseTiming::Host } else { PULSE };
         Ok(Self::new(&options, timing))

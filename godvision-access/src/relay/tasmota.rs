@@ -12,8 +12,10 @@
 //! pulse ends it, too (`PowerOnState` 3 restores a relay and begins its `PulseTime` anew). Setting what is set already
 //! costs the device no write to its flash. Switching on for good sets `PulseTime` to 0 first.
 //!
-//! Relays 9 to 16 shared the pulse times of 1 to 8 in older versions: eight are the most here. Not verified on a device:
-//! anything; texts changed with `StateText` are refused.
+//! Relays 9 to 16 shared the pulse times of 1 to 8 in older versions: eight are the most here. Texts changed with
+//! `StateText` are refused.
+//!
+//! **Not verified:** anything on a device.
 //!
 //! **Never:** `Backlog` (its answer proves nothing), rules, `Power toggle`.
 
@@ -28,10 +30,10 @@ use godvision_core::driver::relay::{
 };
 use serde_json::Value;
 
-use super::address::{RelayAddress, percent_encode};
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, exchange};
-use super::spec::{AddressField, DriverSpec, PulseEnd, Verified};
+use crate::address::{DeviceAddress, percent_encode};
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -48,8 +50,9 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::inputs(8),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::Device,
+    pulse: Some(PulseEnd::Device),
     verified: Verified::Documents,
+    unverified: &["anything on a device"],
 };
 
 /// Beyond 11.1 s the device counts in whole seconds; such pulses are rounded up to them.
@@ -88,8 +91,8 @@ impl Tasmota {
     /// From `tasmota://[user[:password]@]host[:port]/[?channels=N][&inputs=N][&timeout_ms=N]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         DeviceOptions::read(&SPEC, address).map(Self::new)
     }
 

@@ -23,10 +23,10 @@ use godvision_core::driver::relay::{
 };
 use serde_json::Value;
 
-use super::address::RelayAddress;
 use super::endpoint::{DeviceOptions, Endpoint, Turn};
 use super::http::{HttpRequest, NOT_SHOWN, basic, exchange};
-use super::spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 
 /// What its address holds.
@@ -39,30 +39,29 @@ pub const SPEC: DriverSpec = DriverSpec {
         AddressField::port("80"),
         AddressField::user("admin"),
         AddressField::PASSWORD,
-        text("on", true, None, "path and query that switch on"),
-        text("off", true, None, "path and query that switch off"),
-        text("status", true, None, "path and query that tell the state"),
-        text("pulse", false, None, "path and query that switch on for a while, if the device can"),
-        text("status_at", false, None, "where the state stands in a JSON answer, as a pointer: /relays/{channel}/on"),
-        text("on_text", false, Some("1"), "what the state says when it is on"),
-        text("off_text", false, Some("0"), "what the state says when it is off"),
+        AddressField::text("on", "path and query that switch on").required().example("/relay/{channel}?turn=on"),
+        AddressField::text("off", "path and query that switch off").required().example("/relay/{channel}?turn=off"),
+        AddressField::text("status", "path and query that tell the state").required().example("/relay/{channel}"),
+        AddressField::text("pulse", "path and query that switch on for a while, if the device can")
+            .example("/relay/{channel}?on_for={s}"),
+        AddressField::text("status_at", "where the state stands in a JSON answer, as a pointer: /relays/{channel}/on")
+            .example("/relays/{channel}/on"),
+        AddressField::text("on_text", "what the state says when it is on").or("1"),
+        AddressField::text("off_text", "what the state says when it is off").or("0"),
         AddressField::choice(
             "method",
             &["GET", "POST", "PUT"],
             "the method of on, off and pulse; status is always GET",
         ),
-        text("body", false, None, "a JSON body for on, off and pulse"),
+        AddressField::text("body", "a JSON body for on, off and pulse").example("{\"on\":true}"),
         AddressField::number("pulse_max_s", 1, 86_400, "60", "the longest pulse the device takes, in seconds"),
         AddressField::channels(64, "1"),
         AddressField::TIMEOUT_MS,
     ],
-    pulse: PulseEnd::ByAddress,
+    pulse: Some(PulseEnd::ByAddress),
     verified: Verified::ClientsOnly,
+    unverified: &[],
 };
-
-const fn text(key: &'static str, required: bool, default: Option<&'static str>, about: &'static str) -> AddressField {
-    AddressField { key, kind: FieldKind::Text, required, default, about }
-}
 
 /// How to speak to a device; see the module for what its texts may hold.
 #[derive(Clone, Debug)]
@@ -120,8 +119,8 @@ impl Template {
     /// From an address as in the module's example.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let options = DeviceOptions::read(&SPEC, address)?;
         let given = |key: &str| SPEC.text(address, key).filter(|text| !text.is_empty());
         for key in ["on", "off", "status", "pulse"] {
@@ -135,13 +134,13 @@ impl Template {
             } else {
                 continue;
             };
-            return Err(Error::BadRelayField { field: key.to_owned(), expected: expected.to_owned() });
+            return Err(Error::BadDeviceField { field: key.to_owned(), expected: expected.to_owned() });
         }
         let word = |key: &str| given(key).map(|text| text.expose().to_owned()).unwrap_or_default();
         let (on, off) = (word("on_text"), word("off_text"));
         if on.eq_ignore_ascii_case(&off) {
             let expected = "differs from on_text".to_owned();
-            return Err(Error::BadRelayField { field: "off_text".to_owned(), expected });
+            return Err(Error::BadDeviceField { field: "off_text".to_owned(), expected });
         }
         let method = match word("method").as_str() {
             "POST" => "POST",
@@ -294,7 +293,7 @@ mod tests {
     fn what_cannot_work_is_refused_at_once() {
         let open = |rest: &str| {
             let url = format!("template://h/?on=/1&off=/0&status=/s{rest}");
-            Template::from_address(&RelayAddress::parse(&url.as_str().into()).unwrap())
+            Template::from_address(&DeviceAddress::parse(&url.as_str().into()).unwrap())
         };
         assert!(open("").is_ok() && open("&pulse=/p?for={ms}").is_ok());
         for rest in ["&pulse=/p", "&pulse=p{s}", "&body=%7B%7D&on_text=a&off_text=A", "&method=DELETE"] {

@@ -1,14 +1,16 @@
 //! USR-R16 boards (16 contacts, Ethernet or Wi-Fi), over their own TCP protocol at port 8899.
 //!
-//! Source: the vendor's protocol as it is implemented in Home Assistant's `usr-r16` client; **the vendor's document was
-//! not at hand, and nothing was tried on a device**. After connecting, the password and a line end are sent; the board
-//! answers `OK` or `NO`. A frame is `55 AA`, length in two bytes (of number, command and parameters), number 0, command,
-//! parameters, and the sum of all from the length on in one byte; an answer begins with `AA 55` and its command has the
-//! highest bit set. 01 and 02 open and close a contact (from 1) and are answered with the contact and its state; 0A is
-//! answered with a bit for each contact, the first in the lowest place.
+//! Source: the vendor's protocol as it is implemented in Home Assistant's `usr-r16` client. After connecting, the
+//! password and a line end are sent; the board answers `OK` or `NO`. A frame is `55 AA`, length in two bytes (of
+//! number, command and parameters), number 0, command, parameters, and the sum of all from the length on in one byte;
+//! an answer begins with `AA 55` and its command has the highest bit set. 01 and 02 open and close a contact (from 1)
+//! and are answered with the contact and its state; 0A is answered with a bit for each contact, the first in the lowest
+//! place.
 //!
-//! The board has no timer that is known here: pulses are the caller's to end. Other boards are sold under this name that
-//! speak an 18-byte protocol; they close the connection or are silent here.
+//! The board has no timer that is known here: pulses are the caller's to end.
+//!
+//! **Not verified:** anything on a board: the maker's document was not at hand, and one client's source is all there
+//! was; boards sold under this name that speak an 18-byte protocol (they close the connection or are silent here).
 //!
 //! **Never:** commands for all contacts, a toggle (it cannot be repeated safely).
 
@@ -18,12 +20,30 @@ use std::time::Duration;
 use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use super::address::RelayAddress;
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
+use crate::address::DeviceAddress;
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "usr-r16",
+    title: "USR-R16 (TCP)",
+    about: "It has no timer: if the link is lost in a pulse, the contact stays on until it is back.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("8899"),
+        AddressField::secret("the board's password; a new board has the one given").or(PASSWORD),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Host),
+    verified: Verified::ClientsOnly,
+    unverified: &[
+        "anything on a board: the maker's document was not at hand, and one client's source is all there was",
+        "boards sold under this name that speak an 18-byte protocol (they close the connection or are silent here)",
+    ],
+};
 
 /// Contacts of a board.
 pub const CHANNELS: u8 = 16;
@@ -31,6 +51,9 @@ pub const CHANNELS: u8 = 16;
 pub const PASSWORD: &str = "admin";
 /// Longest frame that is read.
 pub const FRAME_BYTES_MAX: usize = 64;
+
+/// Most bytes that wait to be understood: frames that the board sends by itself may come before an answer.
+const HEARD_BYTES_MAX: usize = 1024;
 
 const ANSWER_BEGINS: [u8; 2] = [0xAA, 0x55];
 const OPEN: u8 = 0x01;
@@ -117,7 +140,7 @@ pub struct UsrR16Options {
 impl UsrR16Options {
     /// A board with the password of a new one.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), password: PASSWORD.into(), timeout: peer::TIMEOUT }
+        Self { address: address.into(), password: PASSWORD.into(), timeout: TIMEOUT }
     }
 }
 
@@ -125,77 +148,60 @@ impl UsrR16Options {
 pub struct UsrR16 {
     options: UsrR16Options,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
 }
 
 impl UsrR16 {
     /// A driver; nothing is sent yet.
     pub fn new(options: UsrR16Options) -> Self {
         let capabilities = Capabilities { driver: "usr-r16", channels: CHANNELS, pulse: PulseTiming::Host, inputs: 0 };
-        let peer = Peer { address: options.address.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer }
+        let endpoint = Endpoint::new(options.address.as_str(), options.timeout);
+        Self { options, capabilities, endpoint }
     }
 
     /// From `usr-r16://[:password@]host[:8899]/[?timeout_ms=2000]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        peer::only_known(address, &[], "behind the ? only timeout_ms= is known")?;
-        if address.user.is_some() {
-            return Err(Error::BadRelayUrl {
-                detail: "the board has no user; its password is written usr-r16://:PASSWORD@host/",
-            });
-        }
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        SPEC.check(address)?;
         Ok(Self::new(UsrR16Options {
-            password: address.password.clone().unwrap_or_else(|| PASSWORD.into()),
-            timeout: peer::timeout_of(address)?,
-            ..UsrR16Options::new(peer::host_port(address, 8899)?)
+            address: SPEC.authority(address),
+            password: SPEC.text(address, "password").unwrap_or_else(|| PASSWORD.into()),
+            timeout: SPEC.timeout(address),
         }))
     }
 
     /// Logs in, sends a command, and returns what `meant` finds in an answer.
     async fn ask<T>(&self, bytes: Vec<u8>, meant: impl Fn(Answer) -> Option<T>) -> Result<T, RelayError> {
-        let mut stream = self.peer.connect().await?;
-        self.peer
+        let mut stream = self.endpoint.connect().await?;
+        self.endpoint
             .within(async {
                 let login = Secret::new(format!("{}\r\n", self.options.password.expose()));
-                self.send(&mut stream, login.expose().as_bytes()).await?;
+                self.endpoint.send(&mut stream, login.expose().as_bytes()).await?;
                 let mut received = Vec::new();
                 while received.len() < 2 {
-                    self.receive(&mut stream, &mut received).await?;
+                    self.endpoint.receive(&mut stream, &mut received, HEARD_BYTES_MAX).await?;
                 }
                 match received.get(..2) {
                     Some(b"OK") => received.drain(..2),
-                    Some(b"NO") => return Err(self.peer.auth_failed()),
-                    _ => return Err(self.peer.bad_reply("it answers the password with neither OK nor NO")),
+                    Some(b"NO") => return Err(self.endpoint.auth_failed()),
+                    _ => return Err(self.endpoint.bad_reply("it answers the password with neither OK nor NO")),
                 };
-                self.send(&mut stream, &bytes).await?;
+                self.endpoint.send(&mut stream, &bytes).await?;
                 loop {
-                    while let Some((answer, length)) = answer(&received).map_err(|fault| self.peer.bad_reply(fault))? {
+                    while let Some((answer, length)) =
+                        answer(&received).map_err(|fault| self.endpoint.bad_reply(fault))?
+                    {
                         received.drain(..length);
                         if let Some(found) = meant(answer) {
                             return Ok(found);
                         }
                     }
-                    self.receive(&mut stream, &mut received).await?;
+                    self.endpoint.receive(&mut stream, &mut received, HEARD_BYTES_MAX).await?;
                 }
             })
             .await
-    }
-
-    async fn send(&self, stream: &mut TcpStream, bytes: &[u8]) -> Result<(), RelayError> {
-        stream.write_all(bytes).await.map_err(|error| self.peer.bad_reply(error))
-    }
-
-    async fn receive(&self, stream: &mut TcpStream, received: &mut Vec<u8>) -> Result<(), RelayError> {
-        let mut chunk = [0; FRAME_BYTES_MAX];
-        let count = stream.read(&mut chunk).await.map_err(|error| self.peer.bad_reply(error))?;
-        if count == 0 {
-            return Err(self.peer.bad_reply("the board closed the connection"));
-        }
-        received.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        Ok(())
     }
 }
 
@@ -217,7 +223,7 @@ impl Relay for UsrR16 {
                 Answer::Moved(moved, is_closed) if moved == number => Some(is_closed == is_on),
                 _ => None,
             });
-            if followed.await? { Ok(()) } else { Err(self.peer.rejected("the contact did not follow")) }
+            if followed.await? { Ok(()) } else { Err(self.endpoint.rejected("the contact did not follow")) }
         })
     }
 
@@ -236,7 +242,7 @@ impl Relay for UsrR16 {
 /// The address alone.
 impl fmt::Debug for UsrR16 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "usr-r16 at {}", self.peer.address)
+        write!(f, "usr-r16 at {}", self.endpoint.address())
     }
 }
 

@@ -1,9 +1,9 @@
-//! A bench of the behaviour suite for every driver whose fake stands on a `FakeBoard`.
+//! A bench of the behaviour suite for every driver whose fake stands on a `Board`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use godvision_access::relay::fake_board::{self, FakeBoard};
+use godvision_access::relay::fake_board::{self, Board};
 use godvision_core::ManualClock;
 use godvision_core::driver::conformance::relay::{RelayBench, Spoil};
 use godvision_core::driver::relay::{Contact, Relay};
@@ -14,17 +14,18 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 #[allow(dead_code, reason = "not every bench asks its device")]
 pub(crate) struct BoardBench<D> {
     pub(crate) clock: ManualClock,
-    pub(crate) board: Arc<FakeBoard>,
+    pub(crate) board: Arc<Board>,
     pub(crate) device: D,
     pub(crate) relay: Arc<dyn Relay>,
     pub(crate) wrong: Option<Arc<dyn Relay>>,
     pub(crate) password: Option<&'static str>,
+    pub(crate) can_refuse: bool,
 }
 
 /// A board at rest on a clock of its own.
-pub(crate) fn board(channels: u8, inputs: u8) -> (ManualClock, Arc<FakeBoard>) {
+pub(crate) fn board(channels: u8, inputs: u8) -> (ManualClock, Arc<Board>) {
     let clock = ManualClock::default();
-    let board = FakeBoard::new(channels, inputs, Arc::new(clock.clone()));
+    let board = Arc::new(Board::new(channels, inputs, Arc::new(clock.clone())));
     (clock, board)
 }
 
@@ -70,6 +71,10 @@ impl<D> RelayBench for BoardBench<D> {
 
     fn reboot(&self) {
         self.board.reboot();
+    }
+
+    fn can_refuse(&self) -> bool {
+        self.can_refuse
     }
 
     fn advance(&self, by: Duration) {

@@ -13,7 +13,7 @@ use godvision_core::signal::door::Indication;
 use super::super::indication::{Buzzer, Led};
 use super::frame::{Deframer, Found, Packet, Received};
 use super::panel::{buzzer_data, led_data};
-use super::secure::{Keys, Session, same};
+use super::secure::{Keys, SCBK_D, Session, same};
 use super::{OsdpKey, command, reply};
 
 /// Most events that wait in the device; the oldest make room.
@@ -35,12 +35,16 @@ pub enum Trouble {
     WrongMac,
     /// It has no lamp and no sounder.
     NoLamp,
+    /// It takes no keys.
+    NoKeys,
 }
 
 /// A device.
 pub struct FakeDevice {
     address: u8,
     key: Option<OsdpKey>,
+    is_installing: bool,
+    keys_set: u32,
     random: [u8; 8],
     deframer: Deframer,
     challenged: Option<(Keys, [u8; 8])>,
@@ -62,6 +66,8 @@ impl FakeDevice {
         Self {
             address,
             key,
+            is_installing: false,
+            keys_set: 0,
             random: [0xB0, 1, 2, 3, 4, 5, 6, 7],
             deframer: Deframer::default(),
             challenged: None,
@@ -75,6 +81,16 @@ impl FakeDevice {
             trouble: Trouble::None,
             sessions: 0,
         }
+    }
+
+    /// One in installation mode: it has no key, and takes a session by the default one.
+    pub fn in_installation(address: u8) -> Self {
+        Self { is_installing: true, ..Self::new(address, None, 1) }
+    }
+
+    /// How often it was given a key.
+    pub fn keys_set(&self) -> u32 {
+        self.keys_set
     }
 
     /// From now on, this is wrong.
@@ -204,12 +220,18 @@ impl FakeDevice {
         let sequence = packet.sequence;
         let kind = packet.security.as_ref().map(|(kind, _)| *kind);
         match (kind, &mut self.session, mac) {
-            (Some(0x11), _, _) => return self.challenge(sequence, &packet.data),
+            (Some(0x11), _, _) => {
+                let which = packet.security.as_ref().and_then(|(_, data)| data.first().copied());
+                return self.challenge(sequence, which.unwrap_or(1), &packet.data);
+            }
             (Some(0x13), _, _) => return self.proof(sequence, &packet.data),
             (Some(kind @ (0x15 | 0x17)), Some(session), Some((head, mac))) => {
                 let data = if kind == 0x17 { session.decrypt(&packet.data) } else { Some(Vec::new()) };
                 match data {
                     Some(data) if session.verify(&head, mac) => {
+                        if packet.code == command::KEYSET {
+                            return self.set_key(sequence, &data);
+                        }
                         let (code, data) = self.reply(packet.code, &data);
                         return self.protected(sequence, code, data);
                     }
@@ -227,11 +249,29 @@ impl FakeDevice {
         self.clear(sequence, reply::NAK, vec![6])
     }
 
-    fn challenge(&mut self, sequence: u8, panel: &[u8]) -> Vec<u8> {
-        let (Some(key), Ok(panel)) = (&self.key, <[u8; 8]>::try_from(panel)) else {
+    /// Takes the key, and the session is over.
+    fn set_key(&mut self, sequence: u8, data: &[u8]) -> Vec<u8> {
+        let key = match data {
+            [1, 16, key @ ..] if self.trouble != Trouble::NoKeys => <[u8; 16]>::try_from(key).ok(),
+            _ => None,
+        };
+        let Some(key) = key else { return self.protected(sequence, reply::NAK, vec![9]) };
+        let answer = self.protected(sequence, reply::ACK, Vec::new());
+        (self.key, self.is_installing, self.session) = (Some(key.into()), false, None);
+        self.keys_set += 1;
+        answer
+    }
+
+    fn challenge(&mut self, sequence: u8, which: u8, panel: &[u8]) -> Vec<u8> {
+        let base = match which {
+            0 if self.is_installing => Some(&SCBK_D),
+            0 => None,
+            _ => self.key.as_ref().map(OsdpKey::bytes),
+        };
+        let (Some(base), Ok(panel)) = (base, <[u8; 8]>::try_from(panel)) else {
             return self.clear(sequence, reply::NAK, vec![5]);
         };
-        let keys = Keys::derive(key.bytes(), panel);
+        let keys = Keys::derive(base, panel);
         let mut data = vec![1, 2, 3, 4, 5, 6, 7, 8];
         data.extend_from_slice(&self.random);
         data.extend_from_slice(&keys.device_proof(panel, self.random));

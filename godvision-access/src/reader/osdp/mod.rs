@@ -7,17 +7,25 @@
 //! With a key, nothing is believed outside the secure channel: a device that does not take the key is lost, never read in
 //! clear. Without one, cards and PINs pass in clear, and anybody on the two wires can add some.
 //!
-//! **Never:** the default key, setting a key or an address (the vendor's tool does), file transfer, biometry, text.
+//! **Not verified:** any reader: other implementations of the protocol were all there was.
+//!
+//! A device in installation mode is given its key by [`OsdpInstall`], by an act of its own.
+//!
+//! **Never:** a credential by the default key, setting an address (the vendor's tool does), file transfer, biometry, text.
 
 mod bus;
 #[cfg(feature = "testkit")]
 pub mod fake;
 pub mod frame;
+mod install;
 mod panel;
 mod secure;
 
 pub use bus::{DEVICES_MAX, LEFT_OUT, OsdpBus};
-pub use panel::{OsdpKey, OsdpOptions, OsdpWire, POLL_EVERY, READERS_MAX, REPLY_TIMEOUT, RETRIES_MAX, Random};
+pub use install::{INSTALLED, OsdpInstall};
+pub use panel::{
+    OsdpKey, OsdpOptions, OsdpWire, POLL_EVERY, POLL_TYPING, READERS_MAX, REPLY_TIMEOUT, RETRIES_MAX, Random,
+};
 
 /// Commands of a panel.
 pub(super) mod command {
@@ -27,6 +35,7 @@ pub(super) mod command {
     pub(crate) const INPUT_STATUS: u8 = 0x65;
     pub(crate) const LED: u8 = 0x69;
     pub(crate) const BUZZER: u8 = 0x6A;
+    pub(crate) const KEYSET: u8 = 0x75;
     pub(crate) const CHALLENGE: u8 = 0x76;
     pub(crate) const PROOF: u8 = 0x77;
 }

@@ -3,7 +3,7 @@
 //! Source: SIA OSDP v2.2, annex D. The random number of the panel alone makes the session's keys, and each MAC begins
 //! with the one before it, in whichever direction that went: a packet that is lost, repeated or made up breaks the chain.
 //!
-//! **Never:** the installer's default key (SCBK-D, which everybody knows), setting a key.
+//! **Never:** a decision which key it is.
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
@@ -11,6 +11,9 @@ use subtle::ConstantTimeEq;
 
 /// A key or a MAC.
 pub(super) type Block = [u8; 16];
+
+/// The key of a device in installation mode (SCBK-D), which everybody knows.
+pub(super) const SCBK_D: Block = *b"0123456789:;<=>?";
 
 const END_OF_DATA: u8 = 0x80;
 

@@ -23,7 +23,7 @@
 //! The key is the device's `api: encryption: key:`; without one the connection is plain, as the device is then. The
 //! password of the old login is not supported: ESPHome dropped it in 2026.1.
 //!
-//! Not verified on a device; the frames were read by ESPHome's own client library.
+//! **Not verified:** anything on a device (the frames were read by ESPHome's own client library).
 //!
 //! **Never:** TLS, discovery, entities of other kinds.
 
@@ -44,11 +44,49 @@ use godvision_core::driver::relay::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::address::{CHANNELS_MAX, RelayAddress};
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use frame::{FrameFault, Handshake, KEY_BYTES, Wire};
 use message::{Kind, Said, Say};
+
+/// Ids of one address.
+const IDS: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+/// The longest pulse that may be named, in milliseconds: an hour.
+const PULSE_MS_MAX: u32 = 3_600_000;
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "esphome",
+    title: "ESPHome (native API)",
+    about: "Pulses end in this program, unless the device's own configuration times them: then name its buttons and the time.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("6053"),
+        AddressField::secret(
+            "its encryption key in Base64, as in api: encryption: key:; without one everything passes in clear",
+        ),
+        AddressField::text("switch", "ids of the switches, one for each relay").of(IDS).required().example("gate"),
+        AddressField::text("input", "ids of the binary sensors: door contacts, buttons")
+            .of(IDS)
+            .example("gate_contact"),
+        AddressField::text("button", "ids of the buttons that begin a pulse, one for each switch")
+            .of(IDS)
+            .example("gate_pulse"),
+        AddressField::number(
+            "pulse_ms",
+            0,
+            PULSE_MS_MAX,
+            "0",
+            "the time that those buttons are configured to, in milliseconds",
+        ),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &["anything on a device (the frames were read by ESPHome's own client library)"],
+};
 
 /// Most entities of one device that are looked at.
 pub const ENTITIES_MAX: usize = 1024;
@@ -91,7 +129,7 @@ impl EsphomeOptions {
             switches: vec![switch.into()],
             inputs: Vec::new(),
             pulse: None,
-            timeout: peer::TIMEOUT,
+            timeout: TIMEOUT,
         }
     }
 }
@@ -100,7 +138,7 @@ impl EsphomeOptions {
 pub struct Esphome {
     options: EsphomeOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
 }
 
 /// Makes a command of an entity's key.
@@ -127,33 +165,23 @@ impl Esphome {
             pulse: pulse.map_or(PulseTiming::Host, |it| PulseTiming::Device { min: it, max: it, step: it }),
             inputs: count(&options.inputs),
         };
-        let peer = Peer { address: options.address.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer }
+        let endpoint = Endpoint::new(options.address.as_str(), options.timeout);
+        Self { options, capabilities, endpoint }
     }
 
     /// From `esphome://[:KEY@]host[:6053]/?switch=ID[,ID][&input=ID,...&button=ID,...&pulse_ms=3000&timeout_ms=2000]`.
     /// `/`, `+` and `=` in the key are written `%2F`, `%2B`, `%3D`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let known = "behind the ? only switch=, input=, button=, pulse_ms= and timeout_ms= are known";
-        peer::only_known(address, &["switch", "input", "button", "pulse_ms"], known)?;
-        let ids = |name| -> Result<Vec<String>, Error> {
-            let ids: Vec<_> = address.value(name).unwrap_or("").split(',').filter(|id| !id.is_empty()).collect();
-            let is_few = ids.len() <= usize::from(CHANNELS_MAX);
-            if is_few { Ok(ids.into_iter().map(str::to_owned).collect()) } else { Err(bad("at most 64 ids")) }
-        };
-        let (switches, buttons) = (ids("switch")?, ids("button")?);
-        if switches.is_empty() {
-            return Err(bad("switch= is the id of the switch, or several with commas"));
-        }
-        let pulse_ms = peer::number(address, "pulse_ms", 0, 0..=3_600_000).ok_or(bad("pulse_ms= is a number"))?;
-        let pulse = match (buttons.len(), pulse_ms) {
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        SPEC.check(address)?;
+        let bad = |detail| Error::BadDeviceUrl { detail };
+        let (switches, buttons) = (SPEC.names(address, "switch"), SPEC.names(address, "button"));
+        let pulse = match (buttons.len(), SPEC.number(address, "pulse_ms")) {
             (0, 0) => None,
-            (count, 1..) if count == switches.len() => {
-                Some(PulseButtons { buttons, duration: Duration::from_millis(pulse_ms) })
+            (count, pulse_ms @ 1..) if count == switches.len() => {
+                Some(PulseButtons { buttons, duration: Duration::from_millis(pulse_ms.into()) })
             }
             _ => {
                 return Err(bad(
@@ -161,26 +189,23 @@ impl Esphome {
                 ));
             }
         };
-        if address.user.is_some() {
-            return Err(bad("an ESPHome device has no user; its key is written esphome://:KEY@host/"));
-        }
         let key = address.password.clone().filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key_bytes(key).is_none()) {
             return Err(bad("the key is 32 bytes in Base64; write / as %2F, + as %2B and = as %3D"));
         }
         Ok(Self::new(EsphomeOptions {
-            address: peer::host_port(address, 6053)?,
+            address: SPEC.authority(address),
             key,
             switches,
-            inputs: ids("input")?,
+            inputs: SPEC.names(address, "input"),
             pulse,
-            timeout: peer::timeout_of(address)?,
+            timeout: SPEC.timeout(address),
         }))
     }
 
     async fn run(&self, task: Task<'_>) -> Result<Contact, RelayError> {
-        let stream = self.peer.connect().await?;
-        self.peer.within(self.converse(stream, task)).await
+        let stream = self.endpoint.connect().await?;
+        self.endpoint.within(self.converse(stream, task)).await
     }
 
     async fn converse(&self, stream: TcpStream, task: Task<'_>) -> Result<Contact, RelayError> {
@@ -191,7 +216,7 @@ impl Esphome {
         for _ in 0..=ENTITIES_MAX {
             match session.hear().await? {
                 Said::Hello { major } if major != API_MAJOR => {
-                    return Err(self.peer.rejected(format_args!("it speaks version {major} of the API, not 1")));
+                    return Err(self.endpoint.rejected(format_args!("it speaks version {major} of the API, not 1")));
                 }
                 Said::Entity { kind, key, id } => {
                     if task.command.as_ref().is_some_and(|(wanted, wanted_id, _)| (*wanted, *wanted_id) == (kind, &id))
@@ -206,7 +231,7 @@ impl Esphome {
                 _ => {}
             }
         }
-        let absent = |id: &str| self.peer.rejected(format_args!("the device has no {id}"));
+        let absent = |id: &str| self.endpoint.rejected(format_args!("the device has no {id}"));
         let state = state.ok_or_else(|| absent(task.state.1))?;
         let mut says = vec![Say::Subscribe];
         if let Some((_, id, say)) = task.command {
@@ -235,7 +260,7 @@ impl Esphome {
     fn switch(&self, channel: u8) -> Result<&str, RelayError> {
         checked_channel(&self.capabilities, channel)?;
         let id = self.options.switches.get(usize::from(channel)).map(String::as_str);
-        id.ok_or_else(|| self.peer.rejected("there is no such switch"))
+        id.ok_or_else(|| self.endpoint.rejected("there is no such switch"))
     }
 }
 
@@ -251,7 +276,7 @@ impl Session<'_> {
     /// Agrees upon a cipher, if there is a key.
     async fn agree(&mut self) -> Result<(), RelayError> {
         let Some(key) = &self.driver.options.key else { return Ok(()) };
-        let key = key_bytes(key).ok_or_else(|| self.driver.peer.rejected("the key is no 32 bytes in Base64"))?;
+        let key = key_bytes(key).ok_or_else(|| self.driver.endpoint.rejected("the key is no 32 bytes in Base64"))?;
         let (mut handshake, hello) = Handshake::start(&key).map_err(|fault| self.fault(&fault))?;
         self.send(&hello).await?;
         loop {
@@ -280,10 +305,12 @@ impl Session<'_> {
         loop {
             while let Some(packet) = self.wire.open(&mut self.received).map_err(|fault| self.fault(&fault))? {
                 match message::read(&packet) {
-                    None => return Err(self.driver.peer.bad_reply("a message is damaged")),
+                    None => return Err(self.driver.endpoint.bad_reply("a message is damaged")),
                     Some(Said::Ping) => self.say(&[Say::Pong]).await?,
-                    Some(Said::Login { is_refused: true }) => return Err(self.driver.peer.auth_failed()),
-                    Some(Said::Goodbye) => return Err(self.driver.peer.bad_reply("the device closes the connection")),
+                    Some(Said::Login { is_refused: true }) => return Err(self.driver.endpoint.auth_failed()),
+                    Some(Said::Goodbye) => {
+                        return Err(self.driver.endpoint.bad_reply("the device closes the connection"));
+                    }
                     Some(Said::Other | Said::Login { .. }) => {}
                     Some(said) => return Ok(said),
                 }
@@ -297,19 +324,19 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), RelayError> {
-        self.stream.write_all(bytes).await.map_err(|error| self.driver.peer.bad_reply(error))
+        self.stream.write_all(bytes).await.map_err(|error| self.driver.endpoint.bad_reply(error))
     }
 
     async fn read(&mut self) -> Result<(), RelayError> {
-        let peer = &self.driver.peer;
-        let count = self.stream.read_buf(&mut self.received).await.map_err(|error| peer.bad_reply(error))?;
-        if count == 0 { Err(peer.bad_reply("the device closed the connection")) } else { Ok(()) }
+        let endpoint = &self.driver.endpoint;
+        let count = self.stream.read_buf(&mut self.received).await.map_err(|error| endpoint.bad_reply(error))?;
+        if count == 0 { Err(endpoint.bad_reply("the device closed the connection")) } else { Ok(()) }
     }
 
     fn fault(&self, fault: &FrameFault) -> RelayError {
         match fault {
-            FrameFault::WantsKey | FrameFault::OtherKey => self.driver.peer.auth_failed(),
-            _ => self.driver.peer.bad_reply(fault),
+            FrameFault::WantsKey | FrameFault::OtherKey => self.driver.endpoint.auth_failed(),
+            _ => self.driver.endpoint.bad_reply(fault),
         }
     }
 }
@@ -328,7 +355,7 @@ impl Relay for Esphome {
             checked_pulse(&self.capabilities, channel, duration)?;
             let Some(pulse) = &self.options.pulse else { return self.set(channel, Contact::On).await };
             let button = pulse.buttons.get(usize::from(channel)).map(String::as_str);
-            let button = button.ok_or_else(|| self.peer.rejected("there is no button for this switch"))?;
+            let button = button.ok_or_else(|| self.endpoint.rejected("there is no button for this switch"))?;
             let command = Some((Kind::Button, button, (|key| Say::Press { key }) as Command));
             let state = (Kind::Switch, self.switch(channel)?);
             self.run(Task { command, state, wanted: Some(true) }).await.map(|_| ())
@@ -367,6 +394,6 @@ impl Relay for Esphome {
 /// The address alone.
 impl fmt::Debug for Esphome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "esphome at {}", self.peer.address)
+        write!(f, "esphome at {}", self.endpoint.address())
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::Place;
 use super::frame::{Exchange, FRAME_BYTES_MAX, Framing, Reply, Request};
-use crate::relay::peer::Peer;
+use crate::relay::endpoint::Endpoint;
 
 /// One command at a time; the lock holds what the next needs to know.
 pub(super) struct Link {
@@ -35,41 +35,41 @@ impl Link {
         (Self { place: place.clone(), framing: place.framing(), state: Mutex::default() }, address)
     }
 
-    pub(super) async fn exchange(&self, peer: &Peer, unit: u8, request: Request) -> Result<Reply, RelayError> {
+    pub(super) async fn exchange(&self, endpoint: &Endpoint, unit: u8, request: Request) -> Result<Reply, RelayError> {
         let mut state = self.state.lock().await;
         state.transaction = state.transaction.wrapping_add(1);
         let exchange = Exchange { framing: self.framing, unit, transaction: state.transaction, request };
         match &self.place {
             Place::Tcp(_) | Place::RtuOverTcp(_) => {
-                let mut stream = peer.connect().await?;
-                peer.within(converse(&mut stream, peer, &exchange)).await
+                let mut stream = endpoint.connect().await?;
+                endpoint.within(converse(&mut stream, endpoint, &exchange)).await
             }
             #[cfg(feature = "modbus-serial")]
-            Place::Serial { path, baud } => state.line.exchange(path, *baud, peer, &exchange).await,
+            Place::Serial { path, baud } => state.line.exchange(path, *baud, endpoint, &exchange).await,
         }
     }
 }
 
 /// Sends the request and reads until the reply is whole.
-async fn converse<S>(stream: &mut S, peer: &Peer, exchange: &Exchange) -> Result<Reply, RelayError>
+async fn converse<S>(stream: &mut S, endpoint: &Endpoint, exchange: &Exchange) -> Result<Reply, RelayError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let lost = |error| peer.bad_reply(error);
+    let lost = |error| endpoint.bad_reply(error);
     stream.write_all(&exchange.request_bytes()).await.map_err(lost)?;
     let mut received = Vec::with_capacity(FRAME_BYTES_MAX);
     loop {
         let mut chunk = [0; FRAME_BYTES_MAX];
         let count = stream.read(&mut chunk).await.map_err(lost)?;
         if count == 0 {
-            return Err(peer.bad_reply("the connection was closed before the reply was whole"));
+            return Err(endpoint.bad_reply("the connection was closed before the reply was whole"));
         }
         received.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        if let Some(reply) = exchange.reply(&received).map_err(|fault| peer.bad_reply(fault))? {
+        if let Some(reply) = exchange.reply(&received).map_err(|fault| endpoint.bad_reply(fault))? {
             return Ok(reply);
         }
         if received.len() > FRAME_BYTES_MAX {
-            return Err(peer.bad_reply("the reply has no end"));
+            return Err(endpoint.bad_reply("the reply has no end"));
         }
     }
 }
@@ -84,7 +84,7 @@ mod serial {
     use tokio::io::AsyncReadExt;
     use tokio::time::Instant;
 
-    use super::{Exchange, FRAME_BYTES_MAX, Peer, Reply, converse};
+    use super::{Endpoint, Exchange, FRAME_BYTES_MAX, Reply, converse};
 
     /// The shortest silence between two frames at any speed above 19 200 bit/s (serial line specification, 2.5.1.1).
     const SILENCE_MIN: Duration = Duration::from_micros(1750);
@@ -104,20 +104,20 @@ mod serial {
             &mut self,
             path: &Path,
             baud: u32,
-            peer: &Peer,
+            endpoint: &Endpoint,
             exchange: &Exchange,
         ) -> Result<Reply, RelayError> {
             self.let_late_replies_pass().await;
             let port = match self.port.take() {
                 Some(port) => port,
-                None => SerialPort::open(path, baud).map_err(|error| peer.unreachable(error))?,
+                None => SerialPort::open(path, baud).map_err(|error| endpoint.unreachable(error))?,
             };
             tokio::time::sleep(SILENCE_MIN.max(Duration::from_secs(1) * SILENCE_BITS / baud.max(1))).await;
             // Set before anything is sent: a caller that loses interest leaves it behind.
-            self.unanswered_until = Some(Instant::now() + peer.timeout);
+            self.unanswered_until = Some(Instant::now() + endpoint.timeout());
             let _ = port.discard_input_buffer();
             let port = self.port.insert(port);
-            let result = peer.within(converse(port, peer, exchange)).await;
+            let result = endpoint.within(converse(port, endpoint, exchange)).await;
             match &result {
                 Ok(_) => self.unanswered_until = None,
                 // A dead line (its adapter was pulled) is opened anew; a silent one is waited out.

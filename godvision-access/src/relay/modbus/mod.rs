@@ -5,8 +5,10 @@
 //! V2) for the flash command: FC 05 at `0x0200` + channel with N x 100 ms, N to `0x7FFF`, which closes the contact and
 //! opens it by the board's own timer. A standard board has no timer: its pulse is the caller's to end.
 //!
-//! Not verified on a device: that a second flash starts the time anew, that switching during a flash cancels it, and
-//! that a coil is energised at FF00 on boards with another polarity. A Waveshare board with Ethernet passes RTU on
+//! **Not verified:** that a second flash starts the time anew; that switching during a flash cancels it; that a coil is
+//! energised at FF00 on boards with another polarity.
+//!
+//! A Waveshare board with Ethernet passes RTU on
 //! (`modbus+rtutcp://`) unless Modbus TCP was chosen in its settings (`modbus+tcp://`): one of the two answers.
 //!
 //! Commands to one board follow one another: an RS-485 line carries one at a time, and gateways mix them up. Over TCP
@@ -27,11 +29,88 @@ use godvision_core::driver::relay::{
     Capabilities, Contact, PulseTiming, Relay, RelayError, checked_channel, checked_pulse,
 };
 
-use super::address::{CHANNELS_MAX, RelayAddress};
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 use frame::{Framing, Reply, Request};
 use link::Link;
+
+/// What the address of a board that speaks Modbus TCP holds.
+pub const SPEC_TCP: DriverSpec = DriverSpec {
+    scheme: "modbus+tcp",
+    title: "Modbus TCP relay board",
+    about: "Modbus has no password: whoever reaches the board opens the door. Pulses end on boards of Waveshare; with others in this program.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("502"),
+        AddressField::number("unit", 0, 255, "1", "the board's unit (slave) number"),
+        AddressField::channels(64, "1"),
+        AddressField::inputs(64),
+        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
+        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
+        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &[
+        "that a second flash starts the time anew",
+        "that switching during a flash cancels it",
+        "that a coil is energised at FF00 on boards with another polarity",
+    ],
+};
+
+/// What the address of a board behind a gateway that passes RTU frames on holds.
+pub const SPEC_RTU_TCP: DriverSpec = DriverSpec {
+    scheme: "modbus+rtutcp",
+    title: "Modbus RTU relay board behind a TCP gateway",
+    about: "Modbus has no password: whoever reaches the board opens the door. Pulses end on boards of Waveshare; with others in this program.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("502"),
+        AddressField::number("unit", 1, 247, "1", "the board's unit (slave) number"),
+        AddressField::channels(64, "1"),
+        AddressField::inputs(64),
+        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
+        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
+        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &[
+        "that a second flash starts the time anew",
+        "that switching during a flash cancels it",
+        "that a coil is energised at FF00 on boards with another polarity",
+    ],
+};
+
+/// What the address of a board on a serial line holds.
+#[cfg(feature = "modbus-serial")]
+pub const SPEC_RTU: DriverSpec = DriverSpec {
+    scheme: "modbus+rtu",
+    title: "Modbus RTU relay board on a serial line",
+    about: "Modbus has no password: whoever reaches the line opens the door. Pulses end on boards of Waveshare; with others in this program.",
+    fields: &[
+        AddressField::text("path", "the line's device file").required().example("/dev/ttyUSB0"),
+        AddressField::number("baud", 1200, 1_000_000, "9600", "the line's speed, in bits a second"),
+        AddressField::number("unit", 1, 247, "1", "the board's unit (slave) number"),
+        AddressField::channels(64, "1"),
+        AddressField::inputs(64),
+        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
+        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
+        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &[
+        "that a second flash starts the time anew",
+        "that switching during a flash cancels it",
+        "that a coil is energised at FF00 on boards with another polarity",
+    ],
+};
 
 /// Where Waveshare boards take the flash command: this and the channel.
 const FLASH_ADDRESS: u16 = 0x0200;
@@ -99,7 +178,7 @@ impl ModbusOptions {
             inputs: 0,
             first_coil: 0,
             first_input: 0,
-            timeout: peer::TIMEOUT,
+            timeout: TIMEOUT,
         }
     }
 }
@@ -108,7 +187,7 @@ impl ModbusOptions {
 pub struct Modbus {
     options: ModbusOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
     link: Link,
 }
 
@@ -125,72 +204,45 @@ impl Modbus {
         let inputs = options.inputs.min(CHANNELS_MAX);
         let capabilities = Capabilities { driver, channels: options.channels.min(CHANNELS_MAX), pulse, inputs };
         let (link, address) = Link::new(&options.place);
-        let peer = Peer { address, timeout: options.timeout };
-        Self { options, capabilities, peer, link }
+        let endpoint = Endpoint::new(address, options.timeout);
+        Self { options, capabilities, endpoint, link }
     }
 
     /// From `modbus+tcp://host[:502]/`, `modbus+rtutcp://host[:port]/` or `modbus+rtu:///dev/ttyUSB0`, with
     /// `?unit=1&channels=8&inputs=8&board=waveshare&first_coil=0&first_input=0&timeout_ms=2000`, and `baud=9600` on a line.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        const KNOWN: [&str; 7] = ["unit", "channels", "inputs", "board", "first_coil", "first_input", "baud"];
-        const KNOWN_DETAIL: &str = "behind the ? only unit=, channels=, inputs=, board=, first_coil=, first_input=, baud= and timeout_ms= are known";
-        let bad = |detail| Error::BadRelayUrl { detail };
-        peer::only_known(address, &KNOWN, KNOWN_DETAIL)?;
-        if address.user.is_some() || address.password.is_some() {
-            return Err(bad("Modbus knows no user and no password"));
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+        let (spec, place) = match address.scheme.as_str() {
+            "modbus+tcp" => (SPEC_TCP, Place::Tcp(SPEC_TCP.authority(address))),
+            #[cfg(feature = "modbus-serial")]
+            "modbus+rtu" => {
+                let baud = SPEC_RTU.number(address, "baud");
+                (SPEC_RTU, Place::Serial { path: address.path.clone().into(), baud })
+            }
+            _ => (SPEC_RTU_TCP, Place::RtuOverTcp(SPEC_RTU_TCP.authority(address))),
+        };
+        spec.check(address)?;
+        let coil = |key| u16::try_from(spec.number(address, key)).unwrap_or(u16::MAX);
+        let unit = u8::try_from(spec.number(address, "unit")).unwrap_or(u8::MAX);
+        if (248..255).contains(&unit) {
+            return Err(Error::BadDeviceUrl { detail: "unit= is a number from 1 to 247, or 0 or 255 with modbus+tcp" });
         }
-        let is_tcp = address.scheme == "modbus+tcp";
-        let place = match address.scheme.as_str() {
-            "modbus+tcp" => Place::Tcp(peer::host_port(address, 502)?),
-            "modbus+rtutcp" => Place::RtuOverTcp(peer::host_port(address, 502)?),
-            _ => Self::serial(address)?,
-        };
-        let number = |name, absent, range| peer::number(address, name, absent, range);
-        let narrow = |value: u64| u8::try_from(value).unwrap_or(u8::MAX);
-        let units = if is_tcp { 0..=255 } else { 1..=247 };
-        let unit = number("unit", 1, units)
-            .filter(|unit| *unit <= 247 || *unit == 255)
-            .ok_or(bad("unit= is a number from 1 to 247; with modbus+tcp also 0 or 255"))?;
-        let inputs = number("inputs", 0, 0..=u64::from(CHANNELS_MAX)).ok_or(bad("inputs= is a number from 0 to 64"))?;
-        let coil = |name| number(name, 0, 0..=0xFFFF).and_then(|it| u16::try_from(it).ok());
-        let coils_detail = "first_coil= and first_input= are numbers from 0 to 65535";
-        let board = match address.value("board") {
-            None | Some("standard") => Board::Standard,
-            Some("waveshare") => Board::Waveshare,
-            Some(_) => return Err(bad("board= is standard or waveshare")),
-        };
         Ok(Self::new(ModbusOptions {
-            unit: narrow(unit),
-            board,
-            channels: address.channels()?,
-            inputs: narrow(inputs),
-            first_coil: coil("first_coil").ok_or(bad(coils_detail))?,
-            first_input: coil("first_input").ok_or(bad(coils_detail))?,
-            timeout: peer::timeout_of(address)?,
+            unit,
+            board: if address.value("board") == Some("waveshare") { Board::Waveshare } else { Board::Standard },
+            channels: spec.channels(address),
+            inputs: spec.inputs(address),
+            first_coil: coil("first_coil"),
+            first_input: coil("first_input"),
+            timeout: spec.timeout(address),
             ..ModbusOptions::new(place)
         }))
     }
 
-    #[cfg(feature = "modbus-serial")]
-    fn serial(address: &RelayAddress) -> Result<Place, Error> {
-        if !address.host.is_empty() || address.path.len() < 2 {
-            return Err(Error::BadRelayUrl { detail: "write the line as a path: modbus+rtu:///dev/ttyUSB0" });
-        }
-        let baud = peer::number(address, "baud", 9600, 1200..=1_000_000).and_then(|baud| u32::try_from(baud).ok());
-        let baud = baud.ok_or(Error::BadRelayUrl { detail: "baud= is a number from 1200 to 1000000" })?;
-        Ok(Place::Serial { path: address.path.clone().into(), baud })
-    }
-
-    #[cfg(not(feature = "modbus-serial"))]
-    fn serial(_: &RelayAddress) -> Result<Place, Error> {
-        Err(Error::BadRelayUrl { detail: "serial lines are not compiled in (feature modbus-serial)" })
-    }
-
     async fn ask(&self, request: Request) -> Result<Reply, RelayError> {
-        match self.link.exchange(&self.peer, self.options.unit, request).await? {
+        match self.link.exchange(&self.endpoint, self.options.unit, request).await? {
             Reply::Exception(code) => Err(self.exception(code)),
             reply => Ok(reply),
         }
@@ -200,17 +252,17 @@ impl Modbus {
     fn exception(&self, code: u8) -> RelayError {
         let name = frame::exception_name(code);
         match code {
-            0x06 | 0x0A => self.peer.unreachable(format_args!("{name} ({code})")),
+            0x06 | 0x0A => self.endpoint.unreachable(format_args!("{name} ({code})")),
             // Accepted and unfinished, or lost behind the gateway: perhaps carried out.
-            0x05 | 0x0B => self.peer.timed_out(),
-            _ => self.peer.rejected(format_args!("{name} ({code})")),
+            0x05 | 0x0B => self.endpoint.timed_out(),
+            _ => self.endpoint.rejected(format_args!("{name} ({code})")),
         }
     }
 
     async fn write(&self, address: u16, value: u16) -> Result<(), RelayError> {
         match self.ask(Request::WriteCoil { address, value }).await? {
             Reply::Written => Ok(()),
-            _ => Err(self.peer.bad_reply("it answers another request")),
+            _ => Err(self.endpoint.bad_reply("it answers another request")),
         }
     }
 
@@ -218,7 +270,7 @@ impl Modbus {
         match self.ask(request).await? {
             Reply::Bits(bits) if bits >> index & 1 == 1 => Ok(Contact::On),
             Reply::Bits(_) => Ok(Contact::Off),
-            _ => Err(self.peer.bad_reply("it answers another request")),
+            _ => Err(self.endpoint.bad_reply("it answers another request")),
         }
     }
 
@@ -276,7 +328,7 @@ impl Relay for Modbus {
 /// Its place alone.
 impl fmt::Debug for Modbus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "modbus unit {} at {}", self.options.unit, self.peer.address)
+        write!(f, "modbus unit {} at {}", self.options.unit, self.endpoint.address())
     }
 }
 

@@ -14,7 +14,7 @@
 //!   a lock whose «on» was lost on the way would count as shut for good. One that cannot be asked has no driver here.
 //! - The broker's password guards the door: whoever may publish may open.
 //!
-//! Not verified on devices: the wording of Zigbee2MQTT's errors, `PulseTime` on relays above the eighth.
+//! **Not verified:** the wording of Zigbee2MQTT's errors; `PulseTime` on relays above the eighth.
 //!
 //! **Never:** retries, TLS (put the broker on the doors' own network), MQTT 5.
 
@@ -28,12 +28,88 @@ use godvision_core::Secret;
 use godvision_core::driver::BoxFuture;
 use godvision_core::driver::relay::{Capabilities, Contact, Relay, RelayError, checked_channel, checked_pulse};
 
-use super::address::RelayAddress;
-use super::peer::{self, Peer};
+use super::endpoint::{Endpoint, TIMEOUT};
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use dialect::{Dialect, Heard, PlainTopics, Step};
 use session::{Login, Session};
 pub use session::{PACKET_BYTES_MAX, WAITING_MAX};
+
+/// Properties of one device.
+const PROPERTIES: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+
+/// What the address of a Tasmota device holds.
+pub const SPEC_TASMOTA: DriverSpec = DriverSpec {
+    scheme: "tasmota+mqtt",
+    title: "Tasmota over MQTT",
+    about: "Pulses end on the device. Its setting PulseTime is changed and stays so: its own button then gives pulses, too.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("path", "the device's topic").required().example("/gate"),
+        AddressField::channels(64, "1"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Device),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
+
+/// What the address of a device behind Zigbee2MQTT holds.
+pub const SPEC_ZIGBEE: DriverSpec = DriverSpec {
+    scheme: "zigbee2mqtt",
+    title: "Zigbee relay behind Zigbee2MQTT",
+    about: "Pulses end on the device, if its model knows On With Timed Off: try that before you rely on it.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("path", "the device's friendly name").required().example("/gate"),
+        AddressField::text("base", "the base topic of Zigbee2MQTT").or("zigbee2mqtt"),
+        AddressField::channels(64, "1"),
+        AddressField::text(
+            "states",
+            "properties that hold the states, one for each relay; state or state_l1, state_l2, ... if left out",
+        )
+        .of(PROPERTIES)
+        .example("state_left,state_right"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Device),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
+
+/// What the address of any device with a command and a state topic holds.
+pub const SPEC_PLAIN: DriverSpec = DriverSpec {
+    scheme: "mqtt",
+    title: "Any relay with MQTT topics",
+    about: "Pulses end in this program: if the link is lost in one, the contact stays on until it is back. {n} in a topic is the relay, from 1.",
+    fields: &[
+        AddressField::HOST.about("the broker's name or address in the network"),
+        AddressField::port("1883"),
+        AddressField::text("user", "the user name at the broker").example("godvision"),
+        AddressField::secret("its password at the broker"),
+        AddressField::text("command", "the topic that commands are published to").required().example("gate/set"),
+        AddressField::text("state", "the topic that the device tells its state in").required().example("gate/state"),
+        AddressField::text("get", "the topic where the device is asked for its state").required().example("gate/get"),
+        AddressField::text("get_payload", "what is published there").example("?"),
+        AddressField::text("available", "the topic that says whether the device is there").example("gate/available"),
+        AddressField::text("available_payload", "what it says when it is").or("online"),
+        AddressField::text("on", "the payload for on").or("ON"),
+        AddressField::text("off", "the payload for off").or("OFF"),
+        AddressField::text("field", "the field of a JSON state that holds it").example("relay"),
+        AddressField::channels(64, "1"),
+        AddressField::TIMEOUT_MS,
+    ],
+    pulse: Some(PulseEnd::Host),
+    verified: Verified::Documents,
+    unverified: &["the wording of Zigbee2MQTT's errors", "PulseTime on relays above the eighth"],
+};
 
 /// How to reach a device.
 #[derive(Clone, Debug)]
@@ -55,7 +131,7 @@ pub struct MqttOptions {
 impl MqttOptions {
     /// A device with one contact, at a broker that wants no password.
     pub fn new(broker: impl Into<String>, dialect: Dialect) -> Self {
-        Self { broker: broker.into(), user: None, password: None, dialect, channels: 1, timeout: peer::TIMEOUT }
+        Self { broker: broker.into(), user: None, password: None, dialect, channels: 1, timeout: TIMEOUT }
     }
 }
 
@@ -63,9 +139,7 @@ impl MqttOptions {
 pub struct Mqtt {
     options: MqttOptions,
     capabilities: Capabilities,
-    peer: Peer,
-    /// Held while a contact is moved: the steps of two commands in between one another could leave a timer cleared.
-    turn: tokio::sync::Mutex<()>,
+    endpoint: Endpoint,
 }
 
 impl Mqtt {
@@ -77,8 +151,8 @@ impl Mqtt {
             pulse: options.dialect.pulse(),
             inputs: 0,
         };
-        let peer = Peer { address: options.broker.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, turn: tokio::sync::Mutex::default() }
+        let endpoint = Endpoint::new(options.broker.as_str(), options.timeout);
+        Self { options, capabilities, endpoint }
     }
 
     /// From one of
@@ -88,61 +162,54 @@ impl Mqtt {
     ///   `&available_payload=online&on=ON&off=OFF&field=NAME&channels=N]`, with `{n}` in topics for the channel.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let broker = peer::host_port(address, 1883)?;
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
         let name = address.path.trim_start_matches('/');
-        let mut channels = address.channels()?;
-        let dialect = match address.scheme.as_str() {
+        let (spec, dialect, channels) = match address.scheme.as_str() {
             "tasmota+mqtt" => {
-                peer::only_known(address, &["channels"], "behind the ? only channels= and timeout_ms= are known")?;
-                Dialect::Tasmota { topic: topic(name)? }
+                SPEC_TASMOTA.check(address)?;
+                (SPEC_TASMOTA, Dialect::Tasmota { topic: topic(name)? }, SPEC_TASMOTA.channels(address))
             }
             "zigbee2mqtt" => {
-                peer::only_known(
-                    address,
-                    &["channels", "base", "states"],
-                    "behind the ? only channels=, base=, states= and timeout_ms= are known",
-                )?;
-                let properties: Vec<String> = match address.value("states") {
-                    Some(names) => names.split(',').map(str::to_owned).collect(),
-                    None if channels == 1 => vec!["state".into()],
-                    None => (1..=channels).map(|number| format!("state_l{number}")).collect(),
+                SPEC_ZIGBEE.check(address)?;
+                let properties = match SPEC_ZIGBEE.channels(address) {
+                    _ if address.value("states").is_some() => SPEC_ZIGBEE.names(address, "states"),
+                    1 => vec!["state".into()],
+                    channels => (1..=channels).map(|number| format!("state_l{number}")).collect(),
                 };
-                channels = u8::try_from(properties.len()).unwrap_or(u8::MAX);
-                if channels > super::address::CHANNELS_MAX || properties.iter().any(String::is_empty) {
-                    return Err(bad("states= is a list of at most 64 names"));
-                }
+                let channels = u8::try_from(properties.len()).unwrap_or(u8::MAX);
                 let base = topic(address.value("base").unwrap_or("zigbee2mqtt"))?;
-                Dialect::Zigbee2Mqtt { base, name: topic(name)?, properties }
+                (SPEC_ZIGBEE, Dialect::Zigbee2Mqtt { base, name: topic(name)?, properties }, channels)
             }
-            _ => Dialect::Plain(Box::new(plain(address)?)),
+            _ => {
+                SPEC_PLAIN.check(address)?;
+                (SPEC_PLAIN, Dialect::Plain(Box::new(plain(address)?)), SPEC_PLAIN.channels(address))
+            }
         };
         if address.password.is_some() && address.user.is_none() {
-            return Err(bad("a broker's password needs a user name"));
+            return Err(Error::BadDeviceUrl { detail: "a broker's password needs a user name" });
         }
         Ok(Self::new(MqttOptions {
             user: address.user.clone(),
             password: address.password.clone(),
             channels,
-            timeout: peer::timeout_of(address)?,
-            ..MqttOptions::new(broker, dialect)
+            timeout: spec.timeout(address),
+            ..MqttOptions::new(spec.authority(address), dialect)
         }))
     }
 
     /// Takes the steps one after the other within the time allowed; the contact that the last one confirmed.
     async fn take(&self, channel: u8, steps: Vec<Step>) -> Result<Option<Contact>, RelayError> {
-        let stream = self.peer.connect().await?;
+        let stream = self.endpoint.connect().await?;
         let none = Secret::new(String::new());
         let login = self
             .options
             .user
             .as_deref()
             .map(|user| Login { user, password: self.options.password.as_ref().unwrap_or(&none) });
-        self.peer
+        self.endpoint
             .within(async {
-                let mut session = Session::open(&self.peer, stream, login).await?;
+                let mut session = Session::open(&self.endpoint, stream, login).await?;
                 let (mut last, mut is_sent, mut heard) = (None, false, Vec::new());
                 for Step { publish, expect } in steps {
                     let topics = self.options.dialect.topics(channel, expect);
@@ -159,11 +226,11 @@ impl Mqtt {
                         match self.options.dialect.heard(channel, expect, &message) {
                             Heard::Nothing => {}
                             Heard::Confirmed(contact) => break contact,
-                            Heard::Refused(detail) => return Err(self.peer.rejected(detail)),
+                            Heard::Refused(detail) => return Err(self.endpoint.rejected(detail)),
                             // A bridge that has no answer from its device does not know what the device did.
-                            Heard::Away(_) if is_sent => return Err(self.peer.timed_out()),
-                            Heard::Away(detail) => return Err(self.peer.unreachable(detail)),
-                            Heard::Nonsense(detail) => return Err(self.peer.bad_reply(detail)),
+                            Heard::Away(_) if is_sent => return Err(self.endpoint.timed_out()),
+                            Heard::Away(detail) => return Err(self.endpoint.unreachable(detail)),
+                            Heard::Nonsense(detail) => return Err(self.endpoint.bad_reply(detail)),
                         }
                     };
                 }
@@ -175,23 +242,18 @@ impl Mqtt {
 }
 
 /// The topics behind the `?`.
-fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
-    const KNOWN: [&str; 10] =
-        ["channels", "command", "state", "get", "get_payload", "available", "available_payload", "on", "off", "field"];
-    const KNOWN_DETAIL: &str = "behind the ? only command=, state=, get=, get_payload=, available=, available_payload=, \
-                                on=, off=, field=, channels= and timeout_ms= are known";
-    peer::only_known(address, &KNOWN, KNOWN_DETAIL)?;
-    let bad = |detail| Error::BadRelayUrl { detail };
-    let text = |name, absent: &str| address.value(name).unwrap_or(absent).to_owned();
+fn plain(address: &DeviceAddress) -> Result<PlainTopics, Error> {
+    let bad = |detail| Error::BadDeviceUrl { detail };
+    let text = |name| SPEC_PLAIN.text(address, name).map(|text| text.expose().to_owned()).unwrap_or_default();
     let needed = "command= and state= are the device's topics";
     let never_asked =
         "get= is the topic where the device is asked for its state: what the broker remembers of it is no status";
     let topics = PlainTopics {
-        get_payload: text("get_payload", ""),
+        get_payload: text("get_payload"),
         available: address.value("available").map(topic).transpose()?,
-        available_payload: text("available_payload", "online"),
-        on: text("on", "ON"),
-        off: text("off", "OFF"),
+        available_payload: text("available_payload"),
+        on: text("on"),
+        off: text("off"),
         field: address.value("field").map(str::to_owned),
         ..PlainTopics::new(
             topic(address.value("command").ok_or(bad(needed))?)?,
@@ -208,7 +270,7 @@ fn plain(address: &RelayAddress) -> Result<PlainTopics, Error> {
 /// A topic without wildcards.
 fn topic(text: &str) -> Result<String, Error> {
     if text.is_empty() || text.contains(['+', '#', '\0']) {
-        return Err(Error::BadRelayUrl { detail: "a topic is a name without + and #" });
+        return Err(Error::BadDeviceUrl { detail: "a topic is a name without + and #" });
     }
     Ok(text.to_owned())
 }
@@ -221,7 +283,8 @@ impl Relay for Mqtt {
     fn pulse(&self, channel: u8, duration: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             let duration = checked_pulse(&self.capabilities, channel, duration)?;
-            let _turn = self.turn.lock().await;
+            // The steps of two commands in between one another could leave a timer cleared.
+            let _turn = self.endpoint.turn().await?;
             self.take(channel, self.options.dialect.pulse_steps(channel, duration)).await.map(|_| ())
         })
     }
@@ -229,7 +292,7 @@ impl Relay for Mqtt {
     fn set(&self, channel: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
-            let _turn = self.turn.lock().await;
+            let _turn = self.endpoint.turn().await?;
             self.take(channel, self.options.dialect.set_steps(channel, contact)).await.map(|_| ())
         })
     }
@@ -238,7 +301,7 @@ impl Relay for Mqtt {
         Box::pin(async move {
             checked_channel(&self.capabilities, channel)?;
             let contact = self.take(channel, self.options.dialect.status_steps(channel)).await?;
-            contact.ok_or_else(|| self.peer.bad_reply("it says nothing about the contact"))
+            contact.ok_or_else(|| self.endpoint.bad_reply("it says nothing about the contact"))
         })
     }
 }
@@ -246,6 +309,6 @@ impl Relay for Mqtt {
 /// The broker alone.
 impl fmt::Debug for Mqtt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.capabilities.driver, self.peer.address)
+        write!(f, "{} at {}", self.capabilities.driver, self.endpoint.address())
     }
 }

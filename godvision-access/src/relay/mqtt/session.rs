@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::dialect::Message;
-use crate::relay::peer::Peer;
+use crate::relay::endpoint::Endpoint;
 
 /// Largest packet that is read or written.
 pub const PACKET_BYTES_MAX: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(super) struct Login<'a> {
 
 /// An open connection.
 pub(super) struct Session<'a> {
-    peer: &'a Peer,
+    endpoint: &'a Endpoint,
     stream: TcpStream,
     received: BytesMut,
     waiting: VecDeque<Message>,
@@ -43,25 +43,31 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Says hello on `stream`.
-    pub(super) async fn open(peer: &'a Peer, stream: TcpStream, login: Option<Login<'_>>) -> Result<Self, RelayError> {
+    pub(super) async fn open(
+        endpoint: &'a Endpoint,
+        stream: TcpStream,
+        login: Option<Login<'_>>,
+    ) -> Result<Self, RelayError> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| peer.unreachable(error))?;
+        getrandom::fill(&mut random).map_err(|error| endpoint.unreachable(error))?;
         // A client's name must be its own: a broker cuts off the older of two.
         let mut hello =
             Connect::new(random.iter().fold("godvision-".to_owned(), |id, byte| id + &format!("{byte:02x}")));
         if let Some(Login { user, password }) = login {
             hello.set_login(user, password.expose());
         }
-        let mut session = Self { peer, stream, received: BytesMut::new(), waiting: VecDeque::new() };
+        let mut session = Self { endpoint, stream, received: BytesMut::new(), waiting: VecDeque::new() };
         session.send(Packet::Connect(hello)).await?;
         match session.packet().await? {
             Packet::ConnAck(answer) => match answer.code {
                 ConnectReturnCode::Success => Ok(session),
-                ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => Err(peer.auth_failed()),
-                ConnectReturnCode::ServiceUnavailable => Err(peer.unreachable("the broker is not available")),
-                code => Err(peer.rejected(format_args!("the broker refuses the connection: {code:?}"))),
+                ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
+                    Err(endpoint.auth_failed())
+                }
+                ConnectReturnCode::ServiceUnavailable => Err(endpoint.unreachable("the broker is not available")),
+                code => Err(endpoint.rejected(format_args!("the broker refuses the connection: {code:?}"))),
             },
-            _ => Err(peer.bad_reply("the broker does not answer the connection")),
+            _ => Err(endpoint.bad_reply("the broker does not answer the connection")),
         }
     }
 
@@ -74,12 +80,13 @@ impl<'a> Session<'a> {
             match self.packet().await? {
                 Packet::SubAck(answer) if answer.pkid == SUBSCRIPTION => {
                     let is_refused = answer.return_codes.contains(&SubscribeReasonCode::Failure);
-                    let refused = || self.peer.rejected("the broker does not let this user read the device's topics");
+                    let refused =
+                        || self.endpoint.rejected("the broker does not let this user read the device's topics");
                     return if is_refused { Err(refused()) } else { Ok(()) };
                 }
                 Packet::Publish(publish) if self.waiting.len() < WAITING_MAX => self.waiting.push_back(publish.into()),
                 Packet::Publish(_) => {}
-                _ => return Err(self.peer.bad_reply("the broker does not answer the subscription")),
+                _ => return Err(self.endpoint.bad_reply("the broker does not answer the subscription")),
             }
         }
     }
@@ -110,8 +117,8 @@ impl<'a> Session<'a> {
         // Names and payloads come from the configuration: one that is too long stays too long.
         packet
             .write(&mut bytes, PACKET_BYTES_MAX)
-            .map_err(|_| self.peer.rejected("the command does not fit a packet"))?;
-        self.stream.write_all(&bytes).await.map_err(|error| self.peer.bad_reply(error))
+            .map_err(|_| self.endpoint.rejected("the command does not fit a packet"))?;
+        self.stream.write_all(&bytes).await.map_err(|error| self.endpoint.bad_reply(error))
     }
 
     async fn packet(&mut self) -> Result<Packet, RelayError> {
@@ -120,11 +127,12 @@ impl<'a> Session<'a> {
                 Ok(packet) => return Ok(packet),
                 Err(PacketError::InsufficientBytes(_)) => {}
                 // Its words may quote what was received.
-                Err(_) => return Err(self.peer.bad_reply("the broker sent what is no MQTT packet")),
+                Err(_) => return Err(self.endpoint.bad_reply("the broker sent what is no MQTT packet")),
             }
-            let count = self.stream.read_buf(&mut self.received).await.map_err(|error| self.peer.bad_reply(error))?;
+            let count =
+                self.stream.read_buf(&mut self.received).await.map_err(|error| self.endpoint.bad_reply(error))?;
             if count == 0 {
-                return Err(self.peer.bad_reply("the broker closed the connection"));
+                return Err(self.endpoint.bad_reply("the broker closed the connection"));
             }
         }
     }

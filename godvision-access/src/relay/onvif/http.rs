@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::xml::XML_BYTES_MAX;
-use crate::relay::peer::Peer;
+use crate::relay::endpoint::Endpoint;
 
 /// What came back.
 pub(super) struct Answer {
@@ -24,29 +24,29 @@ pub(super) struct Answer {
 }
 
 pub(super) async fn post(
-    peer: &Peer,
+    endpoint: &Endpoint,
     stream: TcpStream,
     path: &str,
     action: &str,
     document: &Secret,
     authorization: Option<Secret>,
 ) -> Result<Answer, RelayError> {
-    let broken = |error: hyper::Error| peer.bad_reply(error);
+    let broken = |error: hyper::Error| endpoint.bad_reply(error);
     let mut request = Request::post(path)
-        .header(HOST, &peer.address)
+        .header(HOST, endpoint.address())
         .header(CONTENT_TYPE, format!("application/soap+xml; charset=utf-8; action=\"{action}\""))
         .header(CONNECTION, "close");
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization.expose());
     }
     let request = request.body(Full::new(Bytes::copy_from_slice(document.expose().as_bytes())));
-    let request = request.map_err(|_| peer.rejected("the address cannot stand in a request"))?;
+    let request = request.map_err(|_| endpoint.rejected("the address cannot stand in a request"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let exchange = async {
         sender.ready().await.map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, XML_BYTES_MAX).collect().await.map_err(|error| peer.bad_reply(error))?;
+        let body = Limited::new(body, XML_BYTES_MAX).collect().await.map_err(|error| endpoint.bad_reply(error))?;
         let challenges = head.headers.get_all(WWW_AUTHENTICATE).iter();
         let challenges = challenges.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
         match head.status {
@@ -55,8 +55,8 @@ pub(super) async fn post(
                 let is_unauthorized = head.status == StatusCode::UNAUTHORIZED;
                 Ok(Answer { is_unauthorized, challenges, body: body.to_bytes() })
             }
-            StatusCode::NOT_FOUND => Err(peer.rejected("there is no such ONVIF service")),
-            other => Err(peer.bad_reply(format_args!("HTTP status {}", other.as_u16()))),
+            StatusCode::NOT_FOUND => Err(endpoint.rejected("there is no such ONVIF service")),
+            other => Err(endpoint.bad_reply(format_args!("HTTP status {}", other.as_u16()))),
         }
     };
     tokio::pin!(connection);

@@ -15,8 +15,8 @@
 //! A password is proved by a WS-UsernameToken digest in the device's own time (which is asked for first, since its clock
 //! may be wrong), or by HTTP digest where the device asks for that.
 //!
-//! Not verified on a device: that activating a monostable output again starts the delay anew, which delays a device
-//! takes (whole seconds are sent), and devices that report relays under another topic.
+//! **Not verified:** that activating a monostable output again starts the delay anew; which delays a device takes
+//! (whole seconds are sent); devices that report relays under another topic.
 //!
 //! **Never:** discovery, TLS, `PasswordText`, the host name that a device writes into its addresses.
 
@@ -35,13 +35,47 @@ use godvision_core::driver::relay::{
 use godvision_core::{Clock, Secret};
 use tokio::net::TcpStream;
 
-use super::address::{CHANNELS_MAX, RelayAddress};
 use super::digest::{self, Challenge};
-use super::peer::{self, Peer};
+use super::endpoint::Endpoint;
+use crate::address::{CHANNELS_MAX, DeviceAddress};
+use crate::driver_spec::{AddressField, DriverSpec, FieldKind, PulseEnd, Verified};
 use crate::error::Error;
 use http::Answer;
-use soap::{Endpoint, IdleState, Message, Refusal, Told};
+use soap::{EndpointReference, IdleState, Message, Refusal, Told};
 use xml::Element;
+
+/// Tokens of one address.
+const TOKENS: FieldKind = FieldKind::Names { count_max: CHANNELS_MAX as usize };
+
+/// What its address holds.
+pub const SPEC: DriverSpec = DriverSpec {
+    scheme: "onvif",
+    title: "Relay outputs of an ONVIF camera or door station",
+    about: "Pulses end on the device, in whole seconds; its output settings are changed and stay so. With mode=bistable they end in this program.",
+    fields: &[
+        AddressField::HOST,
+        AddressField::port("80"),
+        AddressField::text("user", "the user name that belongs to the password").example("admin"),
+        AddressField::PASSWORD,
+        AddressField::text("path", "the path of its device service").or(DEVICE_PATH),
+        AddressField::text("output", "tokens of the relay outputs, as the device names them")
+            .of(TOKENS)
+            .required()
+            .example("RelayOutput_1"),
+        AddressField::text("input", "tokens of the digital inputs").of(TOKENS).example("DigitalInput_1"),
+        AddressField::choice("mode", &["monostable", "bistable"], "who ends a pulse: the device, or this program"),
+        AddressField::text("idle", "how the outputs are at rest, if not as they are set there")
+            .of(FieldKind::Choice(&["open", "closed"])),
+        AddressField::timeout_ms("5000"),
+    ],
+    pulse: Some(PulseEnd::ByAddress),
+    verified: Verified::Documents,
+    unverified: &[
+        "that activating a monostable output again starts the delay anew",
+        "which delays a device takes (whole seconds are sent)",
+        "devices that report relays under another topic",
+    ],
+};
 
 /// How long a command may take when nothing else is said: cameras answer slowly, and a status takes several questions.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,11 +148,9 @@ impl OnvifOptions {
 pub struct Onvif {
     options: OnvifOptions,
     capabilities: Capabilities,
-    peer: Peer,
+    endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     session: Mutex<Session>,
-    /// Held while an output is moved: the settings of one command must not meet the state of another.
-    turn: tokio::sync::Mutex<()>,
 }
 
 /// What was learnt about the device.
@@ -141,55 +173,35 @@ impl Onvif {
             pulse: if options.mode == Mode::Monostable { PULSE } else { PulseTiming::Host },
             inputs: count(&options.inputs),
         };
-        let peer = Peer { address: options.address.clone(), timeout: options.timeout };
-        Self { options, capabilities, peer, clock, session: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        let endpoint = Endpoint::new(options.address.as_str(), options.timeout);
+        Self { options, capabilities, endpoint, clock, session: Mutex::default() }
     }
 
     /// From `onvif://[user:password@]host[:80][/onvif/device_service]?output=TOKEN[,TOKEN][&input=TOKEN,...`
     /// `&mode=bistable&idle=closed&timeout_ms=5000]`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn from_address(address: &RelayAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
-        let known = "behind the ? only output=, input=, mode=, idle= and timeout_ms= are known";
-        peer::only_known(address, &["output", "input", "mode", "idle"], known)?;
-        let tokens = |name| -> Result<Vec<String>, Error> {
-            let tokens: Vec<_> = address.value(name).unwrap_or("").split(',').filter(|it| !it.is_empty()).collect();
-            if tokens.len() > usize::from(CHANNELS_MAX) {
-                return Err(bad("output= and input= are lists of at most 64 tokens"));
-            }
-            Ok(tokens.into_iter().map(str::to_owned).collect())
-        };
-        let outputs = tokens("output")?;
-        if outputs.is_empty() {
-            return Err(bad("output= is the token of the relay output, or several with commas"));
-        }
-        let mode = match address.value("mode") {
-            None | Some("monostable") => Mode::Monostable,
-            Some("bistable") => Mode::Bistable,
-            Some(_) => return Err(bad("mode= is monostable or bistable")),
-        };
-        let idle = match address.value("idle") {
-            None => None,
-            Some("open") => Some(IdleState::Open),
-            Some("closed") => Some(IdleState::Closed),
-            Some(_) => return Err(bad("idle= is open or closed")),
-        };
+    /// [`Error::BadDeviceUrl`].
+    pub fn from_address(address: &DeviceAddress, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        SPEC.check(address)?;
         if address.password.is_some() && address.user.is_none() {
-            return Err(bad("a device's password needs a user name"));
+            return Err(Error::BadDeviceUrl { detail: "a device's password needs a user name" });
         }
-        let path = if address.path.len() > 1 { address.path.clone() } else { DEVICE_PATH.to_owned() };
+        let path = SPEC.text(address, "path").map(|path| path.expose().to_owned());
         let options = OnvifOptions {
-            path,
+            path: path.unwrap_or_else(|| DEVICE_PATH.to_owned()),
             user: address.user.clone(),
             password: address.password.clone(),
-            outputs,
-            inputs: tokens("input")?,
-            mode,
-            idle,
-            timeout: peer::timeout_or(address, TIMEOUT)?,
-            ..OnvifOptions::new(peer::host_port(address, 80)?, "")
+            outputs: SPEC.names(address, "output"),
+            inputs: SPEC.names(address, "input"),
+            mode: if address.value("mode") == Some("bistable") { Mode::Bistable } else { Mode::Monostable },
+            idle: match address.value("idle") {
+                Some("closed") => Some(IdleState::Closed),
+                Some(_) => Some(IdleState::Open),
+                None => None,
+            },
+            timeout: SPEC.timeout(address),
+            ..OnvifOptions::new(SPEC.authority(address), "")
         };
         Ok(Self::new(options, clock))
     }
@@ -200,22 +212,24 @@ impl Onvif {
 
     /// Runs a command of several messages within the time allowed; its first connection tells whether anybody is there.
     async fn command<T>(&self, messages: impl AsyncFnOnce(Talk<'_>) -> Result<T, RelayError>) -> Result<T, RelayError> {
-        let stream = self.peer.connect().await?;
-        self.peer.within(messages(Talk { device: self, stream: Some(stream), knows_time: false })).await
+        let stream = self.endpoint.connect().await?;
+        self.endpoint.within(messages(Talk { device: self, stream: Some(stream), knows_time: false })).await
     }
 
     async fn switch(&self, channel: u8, contact: Contact, lasts: Option<Lasts>) -> Result<(), RelayError> {
         let Some(token) = self.options.outputs.get(usize::from(channel)) else {
             return checked_channel(&self.capabilities, channel);
         };
-        let _turn = self.turn.lock().await;
+        // The settings of one command must not meet the state of another.
+        let _turn = self.endpoint.turn().await?;
         self.command(async |mut talk: Talk<'_>| {
             // The settings are confirmed before the output moves: a link lost between the two leaves nothing on.
             if let Some(lasts) = lasts {
                 let outputs = talk.ask(&self.options.path, Message::GetOutputs, None).await?;
                 let known = soap::output_settings(&outputs, token);
-                let known = known.ok_or_else(|| self.peer.rejected("the device has no output of this token"))?;
-                let unknown = || self.peer.bad_reply("it does not say what the output's state at rest is: write idle=");
+                let known = known.ok_or_else(|| self.endpoint.rejected("the device has no output of this token"))?;
+                let unknown =
+                    || self.endpoint.bad_reply("it does not say what the output's state at rest is: write idle=");
                 let idle = self.options.idle.or(known.idle).ok_or_else(unknown)?;
                 let settings = match lasts {
                     Lasts::Seconds(seconds) => Message::Monostable { token, idle, seconds },
@@ -239,26 +253,29 @@ impl Onvif {
                     None => {
                         let reply = talk.ask(&self.options.path, Message::GetEventCapabilities, None).await?;
                         let address = soap::event_service(&reply);
-                        let address = address.ok_or_else(|| self.peer.rejected("the device has no event service"))?;
+                        let address =
+                            address.ok_or_else(|| self.endpoint.rejected("the device has no event service"))?;
                         let path = soap::path_of(&address).to_owned();
                         self.session().event_path = Some(path.clone());
                         path
                     }
                 };
-                let events =
-                    Endpoint { address: format!("http://{}{path}", self.peer.address), parameters: Vec::new() };
+                let events = EndpointReference {
+                    address: format!("http://{}{path}", self.endpoint.address()),
+                    parameters: Vec::new(),
+                };
                 let reply = talk.ask(&path, Message::CreatePullPoint, Some(&events)).await?;
                 let endpoint = soap::subscription(&reply);
-                let endpoint = endpoint.ok_or_else(|| self.peer.bad_reply("the subscription has no address"))?;
+                let endpoint = endpoint.ok_or_else(|| self.endpoint.bad_reply("the subscription has no address"))?;
                 for _ in 0..PULLS_MAX {
                     let reply = talk.ask(endpoint.path(), Message::PullMessages, Some(&endpoint)).await?;
                     let contact =
-                        soap::told_state(&reply, told, token).map_err(|detail| self.peer.bad_reply(detail))?;
+                        soap::told_state(&reply, told, token).map_err(|detail| self.endpoint.bad_reply(detail))?;
                     if let Some(contact) = contact {
                         return Ok((contact, endpoint));
                     }
                 }
-                Err(self.peer.rejected("the device tells nothing about this token"))
+                Err(self.endpoint.rejected("the device tells nothing about this token"))
             })
             .await?;
         // The answer is known; a subscription that is not ended so ends by itself.
@@ -282,8 +299,13 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     /// Sends a message with whatever proof of the password the device wants, and returns what answers it.
-    async fn ask(&mut self, path: &str, message: Message<'_>, to: Option<&Endpoint>) -> Result<Element, RelayError> {
-        let Onvif { options, peer, .. } = self.device;
+    async fn ask(
+        &mut self,
+        path: &str,
+        message: Message<'_>,
+        to: Option<&EndpointReference>,
+    ) -> Result<Element, RelayError> {
+        let Onvif { options, endpoint, .. } = self.device;
         let mut has_answered_challenge = false;
         loop {
             let challenge = self.device.session().challenge.is_some();
@@ -310,7 +332,7 @@ impl Talk<'_> {
             let reply = if answer.is_unauthorized && answer.body.is_empty() {
                 None
             } else {
-                Some(Element::parse(&answer.body).map_err(|fault| peer.bad_reply(fault))?)
+                Some(Element::parse(&answer.body).map_err(|fault| endpoint.bad_reply(fault))?)
             };
             let refusal = match &reply {
                 None => Some(Refusal::NotAuthorized),
@@ -322,11 +344,11 @@ impl Talk<'_> {
                 Some(Refusal::NotAuthorized) if security.is_some() && !self.knows_time => {
                     self.device.session().ahead_micros = None;
                 }
-                Some(Refusal::NotAuthorized) => return Err(peer.auth_failed()),
-                Some(Refusal::Other(detail)) => return Err(peer.rejected(detail)),
+                Some(Refusal::NotAuthorized) => return Err(endpoint.auth_failed()),
+                Some(Refusal::Other(detail)) => return Err(endpoint.rejected(detail)),
                 None => {
                     let answered = reply.and_then(|reply| reply.find(message.answer()).cloned());
-                    return answered.ok_or_else(|| peer.bad_reply("it answers another question"));
+                    return answered.ok_or_else(|| endpoint.bad_reply("it answers another question"));
                 }
             }
         }
@@ -334,7 +356,7 @@ impl Talk<'_> {
 
     /// A token in the device's time, which is asked for once.
     async fn token(&mut self, user: &str, password: &Secret) -> Result<String, RelayError> {
-        let Onvif { options, peer, clock, session, .. } = self.device;
+        let Onvif { options, endpoint, clock, session, .. } = self.device;
         let known = session.lock().unwrap_or_else(PoisonError::into_inner).ahead_micros;
         let ahead_micros = match known {
             Some(ahead_micros) => ahead_micros,
@@ -345,7 +367,7 @@ impl Talk<'_> {
                 // A device that wants a password even for its time is taken at our own.
                 let theirs = Element::parse(&answer.body).ok().and_then(|reply| soap::device_time(&reply));
                 if theirs.is_none() && !answer.is_unauthorized {
-                    return Err(peer.bad_reply("it does not tell its time"));
+                    return Err(endpoint.bad_reply("it does not tell its time"));
                 }
                 let ours = clock.wall();
                 let ahead = theirs.map_or(0, |theirs| theirs.as_unix_micros().saturating_sub(ours.as_unix_micros()));
@@ -354,14 +376,14 @@ impl Talk<'_> {
             }
         };
         let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(|error| peer.unreachable(error))?;
+        getrandom::fill(&mut nonce).map_err(|error| endpoint.unreachable(error))?;
         Ok(soap::username_token(user, password, nonce, clock.wall().plus_micros(ahead_micros)))
     }
 
     /// The answer to the challenge that is kept.
     fn authorization(&self, user: &str, password: &Secret, path: &str) -> Result<Option<Secret>, RelayError> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| self.device.peer.unreachable(error))?;
+        getrandom::fill(&mut random).map_err(|error| self.device.endpoint.unreachable(error))?;
         let client_nonce = random.iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"));
         let mut session = self.device.session();
         let Some((challenge, count)) = session.challenge.as_mut() else { return Ok(None) };
@@ -379,9 +401,9 @@ impl Talk<'_> {
     ) -> Result<Answer, RelayError> {
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            None => self.device.peer.connect().await?,
+            None => self.device.endpoint.connect().await?,
         };
-        http::post(&self.device.peer, stream, path, action, document, authorization).await
+        http::post(&self.device.endpoint, stream, path, action, document, authorization).await
     }
 }
 
@@ -428,6 +450,6 @@ impl Relay for Onvif {
 /// The address alone.
 impl fmt::Debug for Onvif {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "onvif at {}", self.peer.address)
+        write!(f, "onvif at {}", self.endpoint.address())
     }
 }

@@ -142,9 +142,9 @@ impl Message<'_> {
     }
 
     /// The document to send. Secret: the digest in it lets the password be guessed offline.
-    pub fn envelope(&self, security: Option<&str>, to: Option<&Endpoint>) -> Secret {
+    pub fn envelope(&self, security: Option<&str>, to: Option<&EndpointReference>) -> Secret {
         let mut header = security.unwrap_or_default().to_owned();
-        if let Some(Endpoint { address, parameters }) = to {
+        if let Some(EndpointReference { address, parameters }) = to {
             header.push_str(&format!(
                 "<a:Action xmlns:a=\"http://www.w3.org/2005/08/addressing\">{}</a:Action>\
                  <a:To xmlns:a=\"http://www.w3.org/2005/08/addressing\">{}</a:To>",
@@ -187,14 +187,14 @@ pub fn password_digest(password: &Secret, nonce: &[u8], created: &str) -> String
 
 /// Where a subscription lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct EndpointReference {
     /// Its address, as the device wrote it.
     pub address: String,
     /// What must be sent back with every message: namespace, name, text.
     pub parameters: Vec<(String, String, String)>,
 }
 
-impl Endpoint {
+impl EndpointReference {
     /// Path and query of the address: the host in it is the device's own idea of its name.
     pub fn path(&self) -> &str {
         path_of(&self.address)
@@ -290,7 +290,7 @@ pub fn event_service(reply: &Element) -> Option<String> {
 }
 
 /// The subscription that was made.
-pub fn subscription(reply: &Element) -> Option<Endpoint> {
+pub fn subscription(reply: &Element) -> Option<EndpointReference> {
     let reference = reply.find("SubscriptionReference")?;
     let address = reference.child("Address")?.text.clone();
     let parameters = reference.child("ReferenceParameters").map(|parameters| parameters.children.as_slice());
@@ -300,7 +300,8 @@ pub fn subscription(reply: &Element) -> Option<Endpoint> {
         .iter()
         .filter(|element| is_name(&element.name))
         .map(|element| (element.namespace.clone(), element.name.clone(), element.text.clone()));
-    Some(Endpoint { address, parameters: parameters.collect() }).filter(|endpoint| !endpoint.address.is_empty())
+    Some(EndpointReference { address, parameters: parameters.collect() })
+        .filter(|endpoint| !endpoint.address.is_empty())
 }
 
 /// What can be told of in events.
@@ -364,7 +365,7 @@ mod tests {
             Message::PullMessages,
             Message::Unsubscribe,
         ] {
-            let endpoint = Endpoint {
+            let endpoint = EndpointReference {
                 address: "http://x/?a=1&b=2".into(),
                 parameters: vec![("urn:p&q".into(), "Id".into(), "<7>".into())],
             };

@@ -1,6 +1,7 @@
-//! A relay's address: `scheme://[user[:password]@][host[:port]][/path][?name=value&...]`, read and written.
+//! A device's address, a relay's or a reader's: `scheme://[user[:password]@][host[:port]][/path][?name=value&...]`, read and
+//! written. What may stand in one is its driver's to say: [`driver_spec`](crate::driver_spec).
 //!
-//! What is written ([`RelayAddress::to_url`]) is percent-encoded (RFC 3986) and reads the same.
+//! What is written ([`DeviceAddress::to_url`]) is percent-encoded (RFC 3986) and reads the same.
 //!
 //! **Never:** an error or `Debug` that repeats the address, which may hold a password.
 
@@ -12,13 +13,13 @@ use crate::error::Error;
 
 /// Longest address in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 1024;
-/// Most channels of one relay.
+/// Most channels of one device.
 pub const CHANNELS_MAX: u8 = 64;
 
 /// A parsed address.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RelayAddress {
-    /// Which driver: `shelly`, `simulated`, ...
+pub struct DeviceAddress {
+    /// Which driver: `shelly`, `osdp+tcp`, ...
     pub scheme: String,
     /// The user name, percent-decoded.
     pub user: Option<String>,
@@ -34,7 +35,7 @@ pub struct RelayAddress {
     pub query: Vec<(String, String)>,
 }
 
-impl RelayAddress {
+impl DeviceAddress {
     /// An address of this scheme without anything else.
     pub fn new(scheme: &str) -> Self {
         Self {
@@ -48,20 +49,23 @@ impl RelayAddress {
         }
     }
 
-    /// With `value` in the part `key`: `host`, `port`, `user`, `password`, `path` (with its first `/`), or a name behind
+    /// With `value` in the part `key`: `host`, `port`, `user`, `password`, `path` (its first `/` is added if it is missing), or a name behind
     /// the `?`. Replaces what is there.
     ///
     /// # Errors
-    /// [`Error::BadRelayField`] for a port that is none.
+    /// [`Error::BadDeviceField`] for a port that is none.
     pub fn with(mut self, key: &str, value: Secret) -> Result<Self, Error> {
         match key {
-            "path" => self.path = value.expose().to_owned(),
+            "path" => {
+                let path = value.expose();
+                self.path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+            }
             "host" => self.host = value.expose().to_owned(),
             "user" => self.user = Some(value.expose().to_owned()).filter(|user| !user.is_empty()),
             "password" => self.password = Some(value),
             "port" => {
                 let port = value.expose().parse().ok().filter(|port| *port != 0);
-                self.port = Some(port.ok_or_else(|| Error::BadRelayField {
+                self.port = Some(port.ok_or_else(|| Error::BadDeviceField {
                     field: "port".to_owned(),
                     expected: "is a number from 1 to 65535".to_owned(),
                 })?);
@@ -74,7 +78,7 @@ impl RelayAddress {
         Ok(self)
     }
 
-    /// What stands in the part `key` (see [`RelayAddress::with`]), if anything does.
+    /// What stands in the part `key` (see [`DeviceAddress::with`]), if anything does.
     pub fn field(&self, key: &str) -> Option<Secret> {
         match key {
             "host" => Some(self.host.as_str()).filter(|host| !host.is_empty()).map(Secret::from),
@@ -91,7 +95,7 @@ impl RelayAddress {
         ["host", "port", "user", "password", "path"].contains(&key)
     }
 
-    /// The address as text; [`RelayAddress::parse`] reads it back.
+    /// The address as text; [`DeviceAddress::parse`] reads it back.
     pub fn to_url(&self) -> Secret {
         let mut url = format!("{}://", self.scheme);
         if self.user.is_some() || self.password.is_some() {
@@ -125,9 +129,9 @@ impl RelayAddress {
     /// Parses `url`.
     ///
     /// # Errors
-    /// [`Error::BadRelayUrl`].
+    /// [`Error::BadDeviceUrl`].
     pub fn parse(url: &Secret) -> Result<Self, Error> {
-        let bad = |detail| Error::BadRelayUrl { detail };
+        let bad = |detail| Error::BadDeviceUrl { detail };
         let text = url.expose();
         if text.len() > ADDRESS_BYTES_MAX {
             return Err(bad("it is longer than 1024 bytes"));
@@ -187,27 +191,17 @@ impl RelayAddress {
     pub fn value(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
-
-    /// `?channels=`, 1 to [`CHANNELS_MAX`]; 1 if it is not given.
-    ///
-    /// # Errors
-    /// [`Error::BadRelayUrl`].
-    pub fn channels(&self) -> Result<u8, Error> {
-        let channels = self.value("channels").map_or(Some(1), |text| text.parse().ok());
-        let channels = channels.filter(|channels| (1..=CHANNELS_MAX).contains(channels));
-        channels.ok_or(Error::BadRelayUrl { detail: "channels= is a number from 1 to 64" })
-    }
 }
 
 /// Without user name, password and query.
-impl fmt::Debug for RelayAddress {
+impl fmt::Debug for DeviceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.host)
     }
 }
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
-pub(super) fn percent_encode(text: &str, into: &mut String) {
+pub(crate) fn percent_encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
@@ -217,7 +211,7 @@ pub(super) fn percent_encode(text: &str, into: &mut String) {
     }
 }
 
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -239,8 +233,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parsed(url: &str) -> RelayAddress {
-        RelayAddress::parse(&url.into()).unwrap()
+    fn parsed(url: &str) -> DeviceAddress {
+        DeviceAddress::parse(&url.into()).unwrap()
     }
 
     #[test]
@@ -249,7 +243,7 @@ mod tests {
         assert_eq!((address.scheme.as_str(), address.user.as_deref()), ("shelly", Some("admin")));
         assert_eq!(address.password.as_ref().map(Secret::expose), Some("p@ss:/"));
         assert_eq!((address.host.as_str(), address.port), ("[fd00::1]", Some(8080)));
-        assert_eq!((address.channels().unwrap(), address.value("name")), (3, Some("a b")));
+        assert_eq!((address.value("channels"), address.value("name")), (Some("3"), Some("a b")));
         assert_eq!(format!("{address:?}"), "shelly://[fd00::1]");
         let plain = parsed("shelly://relay.local");
         assert_eq!((plain.user, plain.password, plain.port), (None, None, None));
@@ -281,10 +275,7 @@ mod tests {
             "shelly://x\n",
             &format!("x://{}", "y".repeat(ADDRESS_BYTES_MAX)),
         ] {
-            assert!(matches!(RelayAddress::parse(&url.into()), Err(Error::BadRelayUrl { .. })), "{url:?}");
-        }
-        for url in ["x://?channels=0", "x://?channels=65", "x://?channels=", "x://?channels=-1"] {
-            assert!(parsed(url).channels().is_err(), "{url}");
+            assert!(matches!(DeviceAddress::parse(&url.into()), Err(Error::BadDeviceUrl { .. })), "{url:?}");
         }
     }
 
@@ -299,13 +290,13 @@ mod tests {
             query in proptest::collection::vec(("\\PC{1,8}", "\\PC{0,16}"), 0..4),
         ) {
             let password = password.map(Secret::new);
-            let address = RelayAddress { scheme: "tasmota".into(), user, password, host, port, path, query };
-            prop_assert_eq!(RelayAddress::parse(&address.to_url()).unwrap(), address);
+            let address = DeviceAddress { scheme: "tasmota".into(), user, password, host, port, path, query };
+            prop_assert_eq!(DeviceAddress::parse(&address.to_url()).unwrap(), address);
         }
 
         #[test]
         fn never_panics(url in "([a-z]{1,6}://)?\\PC{0,60}") {
-            let _ = RelayAddress::parse(&url.into());
+            let _ = DeviceAddress::parse(&url.into());
         }
     }
 }
