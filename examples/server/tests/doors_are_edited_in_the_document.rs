@@ -5,9 +5,11 @@ mod common;
 
 use std::path::Path;
 
+use axum::http::{Method, StatusCode};
 use common::Folder;
 use godvision_access::pass::PassVerifier;
 use godvision_core::bus::ParamValue;
+use godvision_core::journal::{Journal as _, Query};
 use godvision_core::{Name, Secret, SystemClock};
 use godvision_server::site::SITE_FILE;
 use godvision_server::store::Store;
@@ -170,6 +172,27 @@ async fn what_is_wrong_is_refused_at_its_field_and_nothing_changes() {
     assert!(wiring.store().secrets().get("door/new#relay").await.unwrap().is_none(), "and no address is left behind");
     assert_eq!(system.doors().len(), 1);
     wiring.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_its_line_in_the_journal_no_door_is_another_one() {
+    let server = common::Server::start().await;
+    let token = server.token("ada").await;
+    let put = async |door: &str| {
+        let request = server.request(Method::PUT, &format!("/api/v1/doors/{door}/setup")).token(&token);
+        request.json(r#"{"params": {"relay": "simulated://"}}"#).send().await.status
+    };
+    let remove = async |door: &str| {
+        server.request(Method::DELETE, &format!("/api/v1/doors/{door}")).token(&token).send().await.status
+    };
+    assert_eq!((put("side").await, remove("side").await), (StatusCode::OK, StatusCode::OK));
+    let lines = server.store.journal().query(Query::default()).await.unwrap();
+    let codes: Vec<&str> = lines.iter().rev().map(|line| &*line.code).filter(|it| it.starts_with("door.")).collect();
+    assert_eq!(codes, ["door.adding", "door.added", "door.removing", "door.removed"]);
+    server.store.journal().close().await;
+    let doors = server.site.doors.lock().unwrap().len();
+    assert!(put("side").await.is_server_error() && remove("yard%2Fgate").await.is_server_error());
+    assert_eq!(server.site.doors.lock().unwrap().len(), doors);
 }
 
 #[tokio::test]
