@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::guard::Who;
 use super::super::{AppState, WebError};
 use super::{Asked, given, moment, name};
-use crate::store::Role;
+use crate::store::{KeyKind, Role};
 
 /// Most lines of an export; filter by period for the rest.
 pub(crate) const EXPORT_LINES_MAX: usize = 100_000;
@@ -81,9 +81,14 @@ impl From<Kept> for EntryView {
     }
 }
 
-/// Whether `who` may read a line: a silent alarm is for operators, since a viewer's screen may stand at the door.
+/// Whether `who` may read a line: a silent alarm is for operators, since a viewer's screen may stand at the door; and so is
+/// who could raise one.
 pub(crate) fn is_for(entry: &Kept, who: &Who) -> bool {
-    let is_silent = |(name, value): &(String, String)| name == "alarm" && value == AlarmKind::Duress.code();
+    let is_silent = |(name, value): &(String, String)| match name.as_str() {
+        "alarm" => value == AlarmKind::Duress.code(),
+        "kind" => value == KeyKind::DuressPin.code(),
+        _ => false,
+    };
     who.may(Role::Operator) || !entry.fields.iter().any(is_silent)
 }
 
