@@ -1,6 +1,6 @@
 //! What the camera of a test sees: short films in H.264, drawn by the test, and the camera that plays them in a loop.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use godvision_core::signal::media::{Codec, Packet};
@@ -72,16 +72,14 @@ pub(crate) fn wall(width: usize, height: usize) -> Vec<u8> {
 pub(crate) struct Camera {
     url: Secret,
     film: watch::Sender<Film>,
-    published: watch::Sender<Published>,
+    left: Arc<Mutex<Vec<Published>>>,
     playing: JoinHandle<()>,
     _server: RtspServer,
 }
 
-/// The newest frame that has left the camera.
-#[derive(Clone, Copy, Debug, Default)]
+/// A frame that has left the camera.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
-    /// How many frames there were before it.
-    pub(crate) number: u64,
     /// Its place in its film.
     pub(crate) frame: u64,
     /// When it was captured, which is when it left.
@@ -96,8 +94,8 @@ impl Camera {
         let mount = server.mount("/yard").expect("a path");
         let url = format!("rtsp://viewer:camera-password@{}/yard", server.local_addr());
         let (film, mut films) = watch::channel(film.clone());
-        let published = watch::Sender::new(Published::default());
-        let telling = published.clone();
+        let left = Arc::new(Mutex::new(Vec::new()));
+        let leaving = Arc::clone(&left);
         let playing = tokio::spawn(async move {
             let clock = SystemClock;
             let (start, mut number) = (clock.now(), 0);
@@ -107,9 +105,12 @@ impl Camera {
                 while !films.has_changed().unwrap_or(true) {
                     let due = start.mono + Duration::from_secs_f64(number as f64 / rate);
                     tokio::time::sleep(due.since(clock.mono())).await;
+                    if films.has_changed().unwrap_or(true) {
+                        break;
+                    }
                     let (shown, time) = (player.packet(frame, start), player.packet(number, start));
                     let packet = Packet { data: shown.data, kind: shown.kind, format: shown.format, ..time };
-                    telling.send_replace(Published { number, frame, at: clock.mono() });
+                    leaving.lock().expect("nobody panics with it").push(Published { frame, at: clock.mono() });
                     // A mount without viewers takes frames too.
                     let _ = mount.publish(&packet);
                     number += 1;
@@ -120,7 +121,7 @@ impl Camera {
                 }
             }
         });
-        Self { url: url.into(), film, published, playing, _server: server }
+        Self { url: url.into(), film, left, playing, _server: server }
     }
 
     pub(crate) fn url(&self) -> &Secret {
@@ -132,9 +133,10 @@ impl Camera {
         self.film.send_replace(film.clone());
     }
 
-    /// Follows the frames that leave.
-    pub(crate) fn published(&self) -> watch::Receiver<Published> {
-        self.published.subscribe()
+    /// The frames that have left since the film shown at `since` began, oldest first.
+    pub(crate) fn left(&self, since: MonoTime) -> Vec<Published> {
+        let left = self.left.lock().expect("nobody panics with it");
+        left.iter().filter(|frame| frame.at >= since).skip_while(|frame| frame.frame > 0).copied().collect()
     }
 }
 

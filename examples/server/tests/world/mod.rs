@@ -23,6 +23,7 @@ use godvision_access::pass::PassVerifier;
 use godvision_access::reader::fake::{FakeBridge, FakePort};
 use godvision_access::relay::fake_shelly::FakeShelly;
 use godvision_core::bus::{ParamValue, Params};
+use godvision_core::signal::door::Decision;
 use godvision_core::site::SiteDocument;
 use godvision_core::{Clock, SystemClock};
 use godvision_server::store::{Role, Store, verify};
@@ -176,6 +177,12 @@ impl World {
     /// The door as an administrator sees it.
     pub(crate) async fn door(&self) -> Value {
         self.get("/api/v1/doors").await["doors"][0].clone()
+    }
+
+    /// What was decided last at the door.
+    pub(crate) fn last_decision(&self) -> Option<Decision> {
+        let door = self.running().wiring.system().doors().into_iter().next()?;
+        door.decisions.into_iter().next()
     }
 
     pub(crate) async fn until_door_is(&self, state: &str) {
