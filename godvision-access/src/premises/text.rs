@@ -33,6 +33,7 @@ const COUNT_MAX: i64 = 1_000_000;
 
 pub(crate) const AREAS: Record = Record {
     table: "areas",
+    title: "Areas",
     shape: Shape::NamedTables,
     about: "A space behind doors, in which people are counted.",
     fields: &[
@@ -65,6 +66,7 @@ pub(crate) const AREAS: Record = Record {
 
 pub(crate) const DOORS: Record = Record {
     table: "doors",
+    title: "Doors",
     shape: Shape::NamedTables,
     about: "How a door behaves beyond the rules.",
     fields: &[
@@ -134,6 +136,7 @@ pub(crate) const DOORS: Record = Record {
 
 pub(crate) const INTERLOCKS: Record = Record {
     table: "interlocks",
+    title: "Interlocks",
     shape: Shape::NamedLists,
     about: "Doors of which at most one is open.",
     fields: &[field("doors", FieldKind::Doors, Required::Yes, "Which doors.")],
@@ -141,6 +144,7 @@ pub(crate) const INTERLOCKS: Record = Record {
 
 pub(crate) const LOCKOUT: Record = Record {
     table: "lockout",
+    title: "Guessing",
     shape: Shape::Table,
     about: "What becomes of whoever guesses PINs.",
     fields: &[

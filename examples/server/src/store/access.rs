@@ -194,6 +194,17 @@ pub struct RulesInForce {
     pub refused: Option<String>,
 }
 
+/// Who would be admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WhoMay {
+    /// Name, what people call them, and the rule that permits it.
+    pub listed: Vec<(Name, String, Option<Name>)>,
+    /// How many more there are.
+    pub more: usize,
+    /// How many people were asked about.
+    pub of: usize,
+}
+
 /// The people and rules. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Access {
@@ -875,6 +886,46 @@ impl Access {
             .await
             .doing("reading a version of the rules")?;
         text.ok_or(StoreError::Access(AccessProblem::NoVersion { id }))
+    }
+
+    /// Who would be admitted at `door` with `presented` at `at`, by the rules in force or by `draft`; at most `limit` are
+    /// listed, in the order of their names. Whoever is revoked is not among them.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Refused`] if the draft is, [`StoreError::Database`].
+    pub async fn who_may(
+        &self,
+        door: &Name,
+        presented: godvision_access::rule::Kinds,
+        at: WallTime,
+        draft: Option<&str>,
+        limit: usize,
+    ) -> Result<WhoMay, StoreError> {
+        let set = match draft {
+            Some(text) => Arc::new(self.check_rules(text)?),
+            None => self.now().merged,
+        };
+        let rules = set.compile().map_err(AccessProblem::from)?;
+        let mut said = WhoMay::default();
+        let mut after = String::new();
+        loop {
+            let page =
+                self.people(&PeopleQuery { limit: people::PEOPLE_PAGE_MAX, after, ..PeopleQuery::default() }).await?;
+            said.of += page.len();
+            let present: Vec<&Person> = page.iter().filter(|it| !it.is_revoked).collect();
+            let answers = rules.who_may(present.iter().map(|it| &it.name), door, presented, at);
+            for ((_, answer), person) in answers.into_iter().zip(present) {
+                if answer.verdict == Verdict::Admit && said.listed.len() < limit {
+                    said.listed.push((person.name.clone(), person.title.clone(), answer.rule.cloned()));
+                } else if answer.verdict == Verdict::Admit {
+                    said.more += 1;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == people::PEOPLE_PAGE_MAX => after = last.name.to_string(),
+                _ => return Ok(said),
+            }
+        }
     }
 
     /// Why a question is answered as it is, by the rules in force or by `draft`: rule by rule, and what the directory says

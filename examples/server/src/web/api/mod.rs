@@ -14,6 +14,7 @@ pub(super) mod people;
 pub(super) mod plates;
 pub(super) mod premises;
 pub(super) mod rules;
+pub(super) mod rules_form;
 pub(super) mod sightings;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
