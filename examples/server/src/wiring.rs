@@ -23,6 +23,7 @@ use godvision_access::reader::ReaderRegistry;
 use godvision_access::reader::component::ReaderUnit;
 use godvision_access::reader::soft::SoftReaders;
 use godvision_access::relay::RelayRegistry;
+use godvision_access::relay::spec::DriverSpec;
 use godvision_access::spent::{MemorySpent, Spendable, Spending, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
 use godvision_core::bus::{
@@ -56,7 +57,8 @@ use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
-    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
+    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayForm, RelayReading, RelayShown, System, SystemError,
+    Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -824,6 +826,26 @@ impl System for Running {
 
     fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
         Box::pin(self.ask_relay(ask))
+    }
+
+    fn pulse_relay(&self, ask: RelayAsk, length: Duration) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        Box::pin(self.try_relay(ask, length))
+    }
+
+    fn relay_drivers(&self) -> Vec<DriverSpec> {
+        self.drivers()
+    }
+
+    fn relay_shown<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<Option<RelayShown>, SystemError>> {
+        Box::pin(self.relay_of(door))
+    }
+
+    fn relay_address<'a>(
+        &'a self,
+        door: Option<&'a Name>,
+        form: RelayForm,
+    ) -> BoxFuture<'a, Result<Secret, SystemError>> {
+        Box::pin(self.address_of(door, form))
     }
 
     fn health(&self) -> Vec<Health> {

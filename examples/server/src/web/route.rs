@@ -58,6 +58,7 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/faces", ADMIN, get(pages::faces::faces)),
         line(Method::GET, "/people", ADMIN, get(pages::people::people)),
         line(Method::GET, "/passes", ADMIN, get(pages::passes::list)),
+        line(Method::GET, "/pass-keys", ADMIN, get(pages::pass_keys::list)),
         // A guest has no account: the link is what they show, and guessing it is slowed down like guessing a password.
         line(Method::GET, "/pass/{token}", ANYONE, get(pages::passes::pass)),
         // As with the link of a pass, for a resident's own codes.
@@ -119,6 +120,10 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/passes/{id}/qr", ADMIN, get(api::passes::png)),
         line(Method::GET, "/api/v1/passes/{id}/card", ADMIN, get(api::passes::card)),
         line(Method::POST, "/api/v1/passes/{id}/withdraw", ADMIN, post(api::passes::withdraw)),
+        line(Method::GET, "/api/v1/pass-keys", ADMIN, get(api::pass_keys::list)),
+        line(Method::POST, "/api/v1/pass-keys", ADMIN, post(api::pass_keys::make)),
+        line(Method::POST, "/api/v1/pass-keys/{id}/retire", ADMIN, post(api::pass_keys::retire)),
+        line(Method::POST, "/api/v1/pass-keys/{id}/withdraw", ADMIN, post(api::pass_keys::withdraw)),
         line(Method::GET, "/api/v1/rules", ADMIN, get(api::rules::get)),
         line(Method::PUT, "/api/v1/rules", ADMIN, put(api::rules::put).layer(rules)),
         line(Method::POST, "/api/v1/rules/check", ADMIN, post(api::rules::check).layer(rules)),
@@ -133,6 +138,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/doors/{id}/setup", ADMIN, get(api::door_setup::get)),
         line(Method::PUT, "/api/v1/doors/{id}/setup", ADMIN, put(api::door_setup::put)),
         line(Method::DELETE, "/api/v1/doors/{id}", ADMIN, delete(api::door_setup::remove)),
+        line(Method::GET, "/api/v1/relay-drivers", ADMIN, get(api::door_setup::drivers)),
+        line(Method::POST, "/api/v1/relay-test", ADMIN, post(api::door_setup::test_relay)),
         line(Method::POST, "/api/v1/relay-status", ADMIN, post(api::door_setup::read_relay)),
         line(Method::GET, "/api/v1/doors/changes", VIEWER, get(api::doors::changes)),
         line(Method::POST, "/api/v1/doors/{id}/open", OPERATOR, post(api::doors::open)),

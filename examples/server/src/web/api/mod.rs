@@ -9,6 +9,7 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod pass_keys;
 pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;
