@@ -29,6 +29,9 @@ export function said(text) {
   return text.startsWith('group:') ? fill(words.group, text.slice(6)) : text;
 }
 
+/** `face+pin` as people read it. */
+export const presented = (text) => text.split('+').map((one) => words[`by${label(one)}`] ?? one).join(' + ');
+
 // What may be chosen -----------------------------------------------------------------------------------------------------
 
 const groups = (names) => (names ?? []).map((name) => `group:${name}`);
@@ -52,9 +55,9 @@ function offered({ kind, choices }, names) {
   }
 }
 
-function datalist(options) {
+function datalist(options, name = said) {
   const list = make('datalist', { id: fresh('offered') });
-  list.append(...options.map((value) => make('option', { value, textContent: said(value) === value ? '' : said(value) })));
+  list.append(...options.map((value) => make('option', { value, textContent: name(value) === value ? '' : name(value) })));
   return list;
 }
 
@@ -112,7 +115,7 @@ function chips(field, value, options, { placeholder = '', extra = undefined, nam
   const chosen = make('ul', { className: 'chosen' });
   const id = fresh('field');
   const input = make('input', { id, spellcheck: false, autocomplete: 'off', autocapitalize: 'none', placeholder });
-  const list = options?.length ? datalist(options) : null;
+  const list = options?.length ? datalist(options, name) : null;
   if (list) input.setAttribute('list', list.id);
   const add = make('button', { type: 'button', className: 'quiet', textContent: words.add });
   const element = make('div', { className: 'chips-input' });
@@ -138,7 +141,8 @@ function chips(field, value, options, { placeholder = '', extra = undefined, nam
   const take = () => { put(input.value); input.value = ''; };
   add.addEventListener('click', () => { take(); input.focus(); });
   input.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && input.value.trim()) {
+    if (event.key === 'Enter') {
+      // Adds, and never sends the form: what is picked from the list is there before the key comes up.
       event.preventDefault();
       take();
     } else if (event.key === 'Backspace' && !input.value && texts.length) {
@@ -196,7 +200,7 @@ function control(field, value, names) {
     case 'dates': return dates(field, value);
     case 'holiday_hours': return chips(field, value, options, { placeholder: 'CALENDAR none', name: (it) => it });
     case 'persons': case 'doors': case 'subjects': case 'door_sets': case 'sources': return chips(field, value, options ?? []);
-    case 'by': return chips(field, value, options, { name: (it) => it.split('+').map((one) => words[`by${label(one)}`] ?? one).join(' + ') });
+    case 'by': return chips(field, value, options, { name: presented });
     case 'texts': return chips(field, value, [], { placeholder: (field.default ?? []).join(', ') });
     case 'zone': { const list = datalist(options ?? []); const made = text(value, {}, list); made.element.firstChild.setAttribute('list', list.id); return made; }
     case 'secret': return { ...text('', { type: 'password', autocomplete: 'new-password', placeholder: field.is_set ? words.kept : '' }) };
@@ -227,6 +231,8 @@ export function form(place, fields, values = {}, names = {}) {
       : make('div', { className: 'field' }, title, made.element, about, problem);
     block.dataset.field = field.key;
     block.dataset.kind = field.kind;
+    // What is being mended is not complained about any longer.
+    for (const event of ['input', 'change']) block.addEventListener(event, () => { problem.hidden = true; });
     return block;
   }
 

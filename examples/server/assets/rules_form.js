@@ -1,7 +1,7 @@
 /** The rules as forms: every record of the document, made of what the server says a document has. A form changes the text
  * beside it, so comparing, saving and going back are those of the text. */
 import { call, failed } from './app.js';
-import { form, label, said } from './form.js';
+import { form, label, presented, said } from './form.js';
 import { week } from './week.js';
 
 const area = document.querySelector('#rules textarea');
@@ -53,8 +53,11 @@ for (const tab of tabs) {
 /** What stands at a field, for people. */
 function told(field, value) {
   if (field.kind === 'intervals') return [week(value, formWords)];
-  if (Array.isArray(value)) return value.map((one) => make('span', { className: 'chip', textContent: said(one) }));
-  const text = typeof value === 'boolean' ? formWords[value] : String(value).replace('T', ' ');
+  if (Array.isArray(value)) {
+    const name = field.kind === 'by' ? presented : said;
+    return value.map((one) => make('span', { className: 'chip', textContent: name(one) }));
+  }
+  const text = typeof value === 'boolean' ? formWords[value] : field.kind === 'moment' ? value.replace('T', ' ') : String(value);
   return [make('span', { className: 'value', textContent: text })];
 }
 
@@ -64,7 +67,7 @@ function row(table, record, at) {
   for (const field of table.fields) {
     const value = record.values[field.key];
     if (value === undefined || field.key === 'name' || field.key === 'version') continue;
-    const fact = make('div', { className: `fact ${field.key}` }, make('span', { className: 'key', textContent: label(field.key) }), ...told(field, value));
+    const fact = make('div', { className: `fact of-${field.key}` }, make('span', { className: 'key', textContent: label(field.key) }), ...told(field, value));
     facts.append(fact);
   }
   if (!facts.childElementCount) facts.append(make('span', { className: 'soft', textContent: words.plain }));

@@ -3,13 +3,24 @@
 //
 //   node e2e/forms.mjs URL PASSWORD [FOLDER]
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { browser, check, until } from './browser.mjs';
 
 /** Walks through the forms as an administrator who is signed in. */
 export async function forms({ page, url, shot }) {
   const shown = (selector) => page.locator(selector).first().waitFor({ state: 'visible', timeout: 10_000 });
   const said = (selector) => page.locator(selector).innerText().catch(() => '');
+
+  /** Saves what is compared, and waits for the page that has it. */
+  async function saved(what) {
+    const version = () => page.getAttribute('#rules', 'data-base', { timeout: 1000 }).catch(() => undefined);
+    const old = await version();
+    await page.click('#diff-dialog .primary');
+    await until(async () => { const now = await version(); return now !== undefined && now !== old; }, what, 8000);
+    await page.waitForLoadState();
+    await shown('details[data-table=rule] .record');
+  }
 
   console.log('rules as forms');
   await page.goto(`${url}/rules`);
@@ -38,12 +49,10 @@ export async function forms({ page, url, shot }) {
   await page.click('#record-dialog .primary');
   await shown('#record-dialog .problem[data-for=permit]');
   check(true, 'what is missing is said at its field');
-  await page.fill('#record-dialog [data-key=permit]', 'ada');
-  await page.keyboard.press('Enter');
-  await page.fill('#record-dialog [data-key=doors]', 'any');
-  await page.keyboard.press('Enter');
-  await page.fill('#record-dialog [data-key=by]', 'face+pin');
-  await page.keyboard.press('Enter');
+  for (const [key, text] of [['permit', 'ada'], ['doors', 'any'], ['by', 'face+pin']]) {
+    await page.fill(`#record-dialog [data-key=${key}]`, text);
+    await page.keyboard.press('Enter');
+  }
   await page.selectOption('#record-dialog [data-key=during]', 'night-shift');
   await page.fill('#record-dialog [data-key=priority]', '70000');
   await shot('form-rule');
@@ -60,8 +69,7 @@ export async function forms({ page, url, shot }) {
   await shown('#diff-dialog[open]');
   check((await said('.diff')).includes('name = "ada-at-night"') && await page.locator('.diff .removed').count() === 0, 'what changes is shown before it is put in force');
   await shot('form-diff');
-  await page.click('#diff-dialog .primary');
-  await until(async () => (await page.locator('#versions-title + ol').innerText().catch(() => '')).includes('In force') && await page.locator('.toast').count() > 0, 'it is in force', 8000);
+  await saved('it is in force');
   const asks = { person: 'ada', door: 'front-door' };
   for (const [name, value] of Object.entries(asks)) await page.fill(`#ask input[name=${name}]`, value);
   const answer = await page.evaluate(() => fetch('/api/v1/rules/explain', {
@@ -87,8 +95,8 @@ export async function forms({ page, url, shot }) {
   await until(async () => !await page.locator('#rules .primary').isDisabled(), 'the draft is right again');
   await page.click('#rules .primary');
   await shown('#diff-dialog[open]');
-  await page.click('#diff-dialog .primary');
-  await until(async () => await page.locator('details[data-table=rule] .record').count().catch(() => 0) === before, 'the rule is gone', 8000);
+  await saved('it is in force without them');
+  await until(async () => await page.locator('details[data-table=rule] .record').count() === before, 'the rule is gone');
 
   console.log('relays as forms');
   await page.goto(`${url}/doors`);
@@ -146,7 +154,7 @@ export async function forms({ page, url, shot }) {
   check(await page.locator('.key-list tr[data-state=signing]').count() === 1, 'and another signs');
 }
 
-if (process.argv[1]?.endsWith('forms.mjs')) {
+if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const [url, password, folder] = process.argv.slice(2);
   if (!url || !password) throw new Error('usage: node forms.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
   if (folder) mkdirSync(folder, { recursive: true });
