@@ -1,5 +1,8 @@
-/** Doors, for administrators: a form made of what the server says a door has. A relay's address goes in and never comes back. */
+/** Doors, for administrators: forms made of what the server says a door and its relay have. A relay's password goes in and
+ * never comes back. */
 import { call, failed, toast } from './app.js';
+import { form as drawForm } from './form.js';
+import { relayForm } from './relay_form.js';
 
 const dialog = document.getElementById('setup-dialog');
 const form = dialog.querySelector('form');
@@ -11,12 +14,15 @@ const fill = (text, ...values) => values.reduce((out, value, at) => out.replace(
 /** A message that is shown once the page has come anew. */
 const NEWS = 'gv-doors-news';
 let edited;
+let drawn;
+let relays;
+let drivers;
 
 function complain(error) {
   for (const problem of form.querySelectorAll('.problem')) problem.hidden = true;
   if (!error) return;
   // "key: what is wrong" goes to its field.
-  const [, key, rest] = /^([a-z_]+): (.*)$/s.exec(error.message) ?? [];
+  const [, key, rest] = /^([a-z_.0-9]+): (.*)$/s.exec(error.message) ?? [];
   const place = key && form.querySelector(`.problem[data-for="${CSS.escape(key)}"]`);
   const problem = place ?? form.querySelector('.problem[data-for=""]');
   problem.textContent = place ? rest : error.message;
@@ -24,59 +30,13 @@ function complain(error) {
   problem.scrollIntoView({ block: 'nearest' });
 }
 
-function input({ name, kind, min, max, choices, value, default: usual, required, is_set: isSet }) {
-  if (kind === 'choice') {
-    const select = document.createElement('select');
-    select.append(...choices.map((choice) => new Option(choice, choice)));
-    select.value = value ?? usual ?? choices[0];
-    return select;
-  }
-  const made = document.createElement('input');
-  made.spellcheck = false;
-  made.autocomplete = 'off';
-  if (kind === 'flag') {
-    made.type = 'checkbox';
-    made.checked = value ?? usual ?? false;
-  } else if (['integer', 'number', 'seconds'].includes(kind)) {
-    made.type = 'number';
-    made.step = kind === 'integer' ? 1 : 'any';
-    [made.min, made.max] = [min, max];
-    made.value = value ?? '';
-    made.placeholder = usual ?? '';
-  } else if (kind === 'secret') {
-    made.type = 'password';
-    made.autocomplete = 'new-password';
-    made.placeholder = isSet ? words.kept : '';
-  } else {
-    made.value = (Array.isArray(value) ? value.join(', ') : value) ?? '';
-    made.placeholder = (Array.isArray(usual) ? usual.join(', ') : usual) ?? '';
-  }
-  made.required = required && !isSet;
-  made.dataset.name = name;
-  return made;
-}
-
 function draw(setup) {
-  fields.replaceChildren(...setup.fields.flatMap((it) => {
-    const made = input(it);
-    made.name = `param:${it.name}`;
-    made.dataset.kind = it.kind;
-    made.dataset.key = it.name;
-    const label = document.createElement('label');
-    const about = document.createElement('span');
-    about.textContent = `${it.name}: ${it.about}`;
-    if (it.kind === 'flag') {
-      label.className = 'tick';
-      label.append(made, about);
-    } else {
-      label.append(about, made);
-    }
-    const problem = document.createElement('p');
-    problem.className = 'problem';
-    problem.dataset.for = it.name;
-    problem.hidden = true;
-    return [label, problem];
-  }));
+  const { fields: described, relay } = setup;
+  const rest = described.filter(({ name }) => name !== 'relay').map((it) => ({ ...it, key: it.name, about: `${it.about}.` }));
+  const values = Object.fromEntries(rest.filter(({ value }) => value !== null).map(({ key, value }) => [key, value]));
+  drawn = drawForm(fields, rest, values);
+  const isSet = described.some(({ name, is_set: isSet }) => name === 'relay' && isSet);
+  relays = relayForm(dialog.querySelector('.relay'), drivers, relay, isSet, words);
   sources.replaceChildren(...setup.sources.map(({ output, linked }) => {
     const label = document.createElement('label');
     label.className = 'tick';
@@ -95,6 +55,7 @@ async function open(id, path) {
   reading.textContent = '';
   form.reset();
   try {
+    drivers ??= (await call('GET', '/api/v1/relay-drivers')).drivers;
     draw(await call('GET', id ? `/api/v1/doors/${path}/setup` : '/api/v1/door-setup'));
   } catch (error) {
     return failed(error);
@@ -107,17 +68,10 @@ async function open(id, path) {
   return undefined;
 }
 
-function params() {
-  const all = {};
-  for (const it of fields.querySelectorAll('[data-key]')) {
-    const { key, kind } = it.dataset;
-    if (kind === 'flag') all[key] = it.checked;
-    else if (it.value.trim() === '') all[key] = null;
-    else if (['integer', 'number', 'seconds'].includes(kind)) all[key] = Number(it.value);
-    else if (kind === 'texts') all[key] = it.value.split(',').map((text) => text.trim()).filter(Boolean);
-    else all[key] = it.value;
-  }
-  return all;
+/** What is sent of the relay: an address as a parameter, or the form of one beside them. */
+function asked() {
+  const relay = relays.value();
+  return typeof relay === 'string' ? { params: { ...drawn.values(), relay } } : { params: drawn.values(), relay };
 }
 
 function again(news) {
@@ -135,7 +89,7 @@ form.addEventListener('submit', async (event) => {
   const name = edited ?? form.elements.name.value.trim();
   try {
     const chosen = [...sources.querySelectorAll('input:checked')].map((it) => it.value);
-    await call('PUT', `${address(name || ' ')}/setup`, { params: params(), sources: chosen });
+    await call('PUT', `${address(name || ' ')}/setup`, { ...asked(), sources: chosen });
     again(fill(words.saved, name));
   } catch (error) {
     complain(error.code === 'bad_name' ? { message: `name: ${error.message}` } : error);
@@ -143,20 +97,39 @@ form.addEventListener('submit', async (event) => {
   }
 });
 
-form.querySelector('[name=read]').addEventListener('click', async (event) => {
+async function speak(event, path, said) {
   complain();
-  reading.textContent = words.asking;
+  reading.textContent = said.asking;
   event.target.disabled = true;
-  const { relay, channel } = params();
+  const { params, relay } = asked();
   try {
-    const told = await call('POST', '/api/v1/relay-status', { door: edited ?? null, relay: relay ?? null, channel: channel ?? null });
-    reading.textContent = fill(told.is_on ? words.on : words.off, told.driver, told.took_ms, told.timed_by_device ? words.device : words.host);
+    const told = await call('POST', path, { door: edited ?? null, relay: params.relay ?? relay ?? null, channel: params.channel ?? null });
+    reading.textContent = fill(told.is_on ? said.on : said.off, told.driver, told.took_ms, told.timed_by_device ? words.device : words.host);
   } catch (error) {
     reading.textContent = '';
     complain(error);
   } finally {
     event.target.disabled = false;
   }
+}
+
+form.querySelector('[name=read]').addEventListener('click', (event) => speak(event, '/api/v1/relay-status', words));
+
+/** A button that is asked once more before it acts. */
+function unsure(button) {
+  delete button.dataset.sure;
+  button.textContent = button.dataset.first;
+}
+const tries = form.querySelector('[name=try]');
+tries.dataset.first = tries.textContent;
+tries.addEventListener('click', async (event) => {
+  if (tries.dataset.sure !== 'yes') {
+    tries.dataset.sure = 'yes';
+    tries.textContent = words.trySure;
+    return;
+  }
+  unsure(tries);
+  await speak(event, '/api/v1/relay-test', { asking: words.trying, on: words.tried, off: words.tried });
 });
 
 form.querySelector('[name=remove]').addEventListener('click', async (event) => {
@@ -178,6 +151,7 @@ dialog.addEventListener('close', () => {
   const button = form.querySelector('[name=remove]');
   delete button.dataset.sure;
   button.textContent = words.remove;
+  unsure(tries);
 });
 form.querySelector('[value=cancel]').addEventListener('click', () => dialog.close());
 

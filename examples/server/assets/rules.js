@@ -167,6 +167,37 @@ const two = (number) => String(number).padStart(2, '0');
 const now = new Date();
 ask.elements.at.value = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}T${two(now.getHours())}:${two(now.getMinutes())}`;
 
+/** Everybody who could enter then. */
+ask.elements.who.addEventListener('click', async () => {
+  const { door, kind, at, draft } = ask.elements;
+  const wrong = ask.querySelector('.problem');
+  const place = document.getElementById('answer');
+  wrong.hidden = true;
+  try {
+    const { people, more, of } = await call('POST', '/api/v1/rules/who', {
+      door: door.value, kind: kind.value,
+      at: at.value ? new Date(at.value).toISOString() : null,
+      text: isChanged() && draft.checked ? area.value : null,
+    });
+    const head = document.createElement('p');
+    head.className = people.length ? 'said admit' : 'said';
+    head.textContent = people.length ? fill(place.dataset.some, people.length + more, of) : fill(place.dataset.nobody, of);
+    const list = document.createElement('ol');
+    for (const { person, title, rule } of people) {
+      const item = document.createElement('li');
+      const name = document.createElement('strong');
+      name.textContent = title || person;
+      item.append(name, rule ? ` · ${rule}` : '');
+      list.append(item);
+    }
+    if (more) list.append(Object.assign(document.createElement('li'), { className: 'soft', textContent: fill(place.dataset.more, more) }));
+    place.replaceChildren(head, list);
+  } catch (error) {
+    wrong.textContent = error.message;
+    wrong.hidden = false;
+  }
+});
+
 ask.addEventListener('submit', async (event) => {
   event.preventDefault();
   const { person, door, kind, at, draft } = ask.elements;

@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { browser, check, sleep, until } from './browser.mjs';
+import { forms } from './forms.mjs';
 
 const [url = process.env.GODVISION_URL, password = process.env.GODVISION_ADMIN_PASSWORD, folder = process.env.SCREENSHOTS] = process.argv.slice(2);
 if (!url || !password) throw new Error('usage: node walk.mjs URL PASSWORD [FOLDER FOR SCREENSHOTS]');
@@ -352,6 +353,7 @@ try {
 
   console.log('rules');
   await page.click('nav.tabs a[href="/rules"]');
+  await page.click('#tab-text');
   await shown('#rules textarea');
   await until(async () => (await page.locator('#verdict').innerText()).includes('3 rules'), 'the rules are right');
   const written = await page.inputValue('#rules textarea');
@@ -380,6 +382,8 @@ try {
   await until(async () => (await page.locator('#verdict').innerText().catch(() => '')).includes('3 rules'), 'the version before is in force again', 8000);
   check(await page.inputValue('#rules textarea') === written, 'as it was written');
   await shot('rules');
+
+  await forms({ page, url, shot });
 
   console.log('board');
   await page.click('nav.tabs a[href="/board"]');
@@ -435,12 +439,13 @@ try {
   console.log(`  ok  the decision is listed: ${listed.replaceAll(/\s+/g, ' ')}`);
   await shot('doors');
   await page.locator('[data-setup=""]').first().click();
-  await shown('#setup-dialog[open] [data-key=relay]');
+  await shown('#setup-dialog[open] #relay-driver');
   await page.fill('#setup-dialog input[name=name]', 'back-door');
   await page.click('#setup-dialog .primary');
   await shown('#setup-dialog .problem[data-for=relay]');
   check(true, 'a door without a relay is refused at its field');
-  await page.fill('#setup-dialog [data-key=relay]', 'simulated://?channels=2');
+  await page.selectOption('#relay-driver', 'address');
+  await page.fill('#setup-dialog [data-key=address]', 'simulated://?channels=2');
   await page.fill('#setup-dialog [data-key=channel]', '1');
   await page.click('#setup-dialog [name=read]');
   await until(async () => (await page.locator('#setup-dialog .reading').innerText()).includes('contact is off'), 'the relay is read before it is saved');
@@ -448,8 +453,8 @@ try {
   await page.click('#setup-dialog .primary');
   await shown('[id="door:back-door"]');
   await page.locator('[data-setup="back-door"]').click();
-  await shown('#setup-dialog[open] [data-key=relay]');
-  check(await page.inputValue('#setup-dialog [data-key=relay]') === '' && await page.inputValue('#setup-dialog [data-key=channel]') === '1', 'its address does not come back, the rest does');
+  await shown('#setup-dialog[open] [data-key="relay.channels"]');
+  check(await page.inputValue('#setup-dialog [data-key="relay.channels"]') === '2' && await page.inputValue('#setup-dialog [data-key=channel]') === '1', 'what is no secret of it comes back');
   await page.click('#setup-dialog [name=remove]');
   await page.click('#setup-dialog [name=remove]');
   await page.locator('[id="door:back-door"]').waitFor({ state: 'detached' });
@@ -479,7 +484,7 @@ try {
 
   console.log('small screen');
   await page.setViewportSize({ width: 390, height: 780 });
-  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'faces', 'people', 'rules', 'doors', 'board', 'journal']) {
+  for (const name of ['cameras', 'clips', 'sightings', 'plates', 'faces', 'people', 'passes', 'pass-keys', 'rules', 'doors', 'board', 'journal']) {
     await page.goto(`${url}/${name}`);
     await sleep(name === 'cameras' ? 1500 : 300);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -14,4 +14,5 @@ pub mod wiring;
 pub mod board;
 pub mod metrics;
 pub mod persons;
+pub mod rules_form;
 pub mod sightings;

@@ -105,12 +105,37 @@ pub(crate) async fn salt(secrets: &Secrets) -> Result<[u8; 16], StoreError> {
     kept(secrets, SALT_SECRET).await
 }
 
-/// The key that signs this site's passes, made the first time.
+/// The first key that signs this site's passes, made the first time.
 ///
 /// # Errors
 /// If the store fails.
 pub async fn pass_key(secrets: &Secrets) -> Result<PassKey, StoreError> {
     Ok(PassKey::from_seed(PASS_KEY_ID, &kept(secrets, PASS_KEY_SECRET).await?))
+}
+
+/// The secret that holds a key of passes.
+fn pass_key_secret(id: u8) -> String {
+    if id == PASS_KEY_ID { PASS_KEY_SECRET.to_owned() } else { format!("{PASS_KEY_SECRET}/{id}") }
+}
+
+/// The key `id` of passes, if there is its secret half.
+pub(crate) async fn kept_pass_key(secrets: &Secrets, id: u8) -> Result<Option<PassKey>, StoreError> {
+    let name = pass_key_secret(id);
+    let Some(text) = secrets.get(&name).await? else { return Ok(None) };
+    let seed = unhex(text.expose()).ok_or(StoreError::Sealed { name })?;
+    Ok(Some(PassKey::from_seed(id, &seed)))
+}
+
+/// Makes and seals a new key `id` of passes; over one that was never put in force.
+pub(crate) async fn new_pass_key(secrets: &Secrets, id: u8) -> Result<PassKey, StoreError> {
+    let seed = store::random::<32>()?;
+    secrets.put(&pass_key_secret(id), &hex(&seed)).await?;
+    Ok(PassKey::from_seed(id, &seed))
+}
+
+/// Forgets the secret half of the key `id` of passes.
+pub(crate) async fn forget_pass_key(secrets: &Secrets, id: u8) -> Result<(), StoreError> {
+    secrets.remove(&pass_key_secret(id)).await
 }
 
 /// The secret behind the links of passes, made the first time.

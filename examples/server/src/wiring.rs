@@ -15,6 +15,7 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use godvision_access::controller::{DoorUnit, Doors, SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
+use godvision_access::driver_spec::DriverSpec;
 use godvision_access::io::premises_log::{PremisesLog, SharedPremisesLog};
 use godvision_access::io::spent_log::{SharedSpentLog, SpentLog};
 use godvision_access::pass::PassVerifier;
@@ -56,7 +57,8 @@ use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
-    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
+    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayForm, RelayReading, RelayShown, System, SystemError,
+    Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -859,6 +861,26 @@ impl System for Running {
 
     fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
         Box::pin(self.ask_relay(ask))
+    }
+
+    fn pulse_relay(&self, ask: RelayAsk, length: Duration) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        Box::pin(self.try_relay(ask, length))
+    }
+
+    fn relay_drivers(&self) -> Vec<DriverSpec> {
+        self.drivers()
+    }
+
+    fn relay_shown<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<Option<RelayShown>, SystemError>> {
+        Box::pin(self.relay_of(door))
+    }
+
+    fn relay_address<'a>(
+        &'a self,
+        door: Option<&'a Name>,
+        form: RelayForm,
+    ) -> BoxFuture<'a, Result<Secret, SystemError>> {
+        Box::pin(self.address_of(door, form))
     }
 
     fn health(&self) -> Vec<Health> {

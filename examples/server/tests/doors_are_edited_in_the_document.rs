@@ -13,7 +13,7 @@ use godvision_core::journal::{Journal as _, Query};
 use godvision_core::{Name, Secret, SystemClock};
 use godvision_server::site::SITE_FILE;
 use godvision_server::store::Store;
-use godvision_server::web::system::{DoorChange, RelayAsk, SystemError};
+use godvision_server::web::system::{DoorChange, PremisesCommand, RelayAsk, RelayForm, SystemError};
 use godvision_server::wiring::{Parts, Wiring};
 
 const DOCUMENT: &str = r#"# My house.
@@ -250,5 +250,66 @@ async fn a_document_that_cannot_be_written_leaves_the_site_as_it_was() {
     assert!(matches!(system.read_relay(of_door).await, Err(SystemError::Unavailable { .. })));
     std::fs::remove_dir(&part).unwrap();
     system.put_door(&name("front"), change(&[("pulse", None)], None)).await.unwrap();
+    wiring.shutdown().await;
+}
+
+fn form(driver: &str, fields: &[(&str, &str)], keep: &[&str]) -> RelayForm {
+    RelayForm {
+        driver: driver.to_owned(),
+        fields: fields.iter().map(|(key, value)| ((*key).to_owned(), Secret::from(*value))).collect(),
+        keep: keep.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_made_of_a_form_and_its_secrets_never_come_back() {
+    let folder = Folder::new();
+    let wiring = start(folder.path()).await;
+    let system = wiring.system();
+    let drivers: Vec<&str> = system.relay_drivers().iter().map(|it| it.scheme).collect();
+    assert!(drivers.contains(&"shelly") && drivers.contains(&"simulated"), "{drivers:?}");
+    let front = name("front");
+    let filled = form("shelly", &[("host", "127.0.0.1"), ("channels", "2"), ("password", CANARY)], &[]);
+    let url = system.relay_address(Some(&front), filled).await.unwrap();
+    assert_eq!(url.expose(), format!("shelly://:{CANARY}@127.0.0.1?channels=2"));
+    system.put_door(&front, change(&[("relay", Some(ParamValue::Secret(url)))], None)).await.unwrap();
+    let shown = system.relay_shown(&front).await.unwrap().unwrap();
+    assert_eq!((&*shown.driver, &*shown.kept), ("shelly", &["password"][..]));
+    assert_eq!(shown.fields, [("host", "127.0.0.1".to_owned()), ("channels", "2".to_owned())]);
+    assert!(!format!("{shown:?}").contains(CANARY));
+    // Kept as long as the device is the same, whatever else changes.
+    let kept = form("shelly", &[("host", "127.0.0.1"), ("channels", "4")], &["password"]);
+    let url = system.relay_address(Some(&front), kept).await.unwrap();
+    assert_eq!(url.expose(), format!("shelly://:{CANARY}@127.0.0.1?channels=4"));
+    for (door, filled, told) in [
+        (Some(&front), form("shelly", &[("host", "127.0.0.2")], &["password"]), "relay.password: "),
+        (Some(&front), form("shelly", &[("host", "127.0.0.1"), ("port", "81")], &["password"]), "relay.password: "),
+        (Some(&front), form("tasmota", &[("host", "127.0.0.1")], &["password"]), "relay.password: "),
+        (None, form("shelly", &[("host", "127.0.0.1")], &["password"]), "relay.password: "),
+        (None, form("shelly", &[], &[]), "relay.host: host is missing"),
+        (None, form("shelly", &[("host", "h"), ("channels", CANARY)], &[]), "relay.channels: "),
+        (None, form("shelly", &[("host", "h"), (CANARY, "1")], &[]), "relay."),
+        (None, form(CANARY, &[], &[]), "relay.driver: "),
+    ] {
+        let refused = system.relay_address(door, filled.clone()).await.unwrap_err();
+        let SystemError::Refused { detail } = &refused else { panic!("{refused:?}") };
+        assert!(detail.starts_with(told) && !detail.contains(CANARY), "{filled:?}: {detail}");
+    }
+    wiring.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_relay_is_tried_but_not_while_a_door_is_locked_down() {
+    let folder = Folder::new();
+    let wiring = start(folder.path()).await;
+    let system = wiring.system();
+    let length = std::time::Duration::from_millis(50);
+    let of_door = || RelayAsk { door: Some(name("front")), ..RelayAsk::default() };
+    let told = system.pulse_relay(of_door(), length).await.unwrap();
+    assert!(told.is_on && told.driver == "simulated");
+    let lock = PremisesCommand::Lockdown { doors: vec![name("front")], is_on: true };
+    system.command(lock, "ada").await.unwrap();
+    let refused = system.pulse_relay(of_door(), length).await.unwrap_err();
+    assert!(matches!(&refused, SystemError::Refused { detail } if detail.contains("locked down")), "{refused:?}");
     wiring.shutdown().await;
 }

@@ -48,7 +48,11 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/premises/unblock" => Some(r#"{"reader": "yard/keypad"}"#),
         "/api/v1/passes" => Some(r#"{"doors": ["any"]}"#),
         "/api/v1/passes/{id}/withdraw" => Some(r#"{"reason": "lost"}"#),
-        "/api/v1/relay-status" => Some(r#"{"door": "yard/gate"}"#),
+        "/api/v1/pass-keys/{id}/withdraw" => Some(r#"{"reason": "stolen"}"#),
+        "/api/v1/rules/form" => Some("{}"),
+        "/api/v1/rules/edit" => Some(r#"{"text": "version = 1\n", "table": "groups", "name": "a", "values": {}}"#),
+        "/api/v1/rules/who" => Some(r#"{"door": "house/front", "kind": "card"}"#),
+        "/api/v1/relay-status" | "/api/v1/relay-test" => Some(r#"{"door": "yard/gate"}"#),
         "/api/v1/login" => Some(r#"{"name": "nobody", "password": "wrong-password"}"#),
         "/api/v1/password" => Some(r#"{"current": "wrong-password", "new": "wrong-password"}"#),
         _ => None,
@@ -84,6 +88,11 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
     }
     if template.starts_with("/api/v1/keys/") {
         path = template.replace("{id}", &common::known(&server.store, "carl").await.to_string());
+    }
+    if template.starts_with("/api/v1/pass-keys/{id}") {
+        // Each time one that signs.
+        let id = server.store.access().rotate_pass_key("ada", |_| common::line()).await.unwrap();
+        path = template.replace("{id}", &id.to_string());
     }
     if template.starts_with("/api/v1/passes/{id}") {
         path = template.replace("{id}", &common::pass(&server.store).await.to_string());

@@ -195,7 +195,28 @@ async fn answers_fit_their_schemas() {
         let answer = server.request(method, route).token(&token).send().await;
         answers.push((path, if name == "delete" { "delete" } else { "post" }, answer));
     }
+    let edit = |values: &str| format!(r#"{{"text": {text}, "table": "rule", "at": 0, "values": {values}}}"#);
+    let draft = format!(r#"{{"text": {text}}}"#);
+    let who =
+        format!(r#"{{"door": "house/front", "kind": "card", "text": {}}}"#, text.replace("group:residents", "carl"));
+    answers.extend([
+        ("/rules/form", "post", ask(Method::POST, "/api/v1/rules/form", "{}").send().await),
+        ("/rules/form", "post", ask(Method::POST, "/api/v1/rules/form", r#"{"text": "version ="}"#).send().await),
+        ("/rules/form", "post", ask(Method::POST, "/api/v1/rules/form", &draft).send().await),
+        ("/rules/edit", "post", ask(Method::POST, "/api/v1/rules/edit", &edit(r#"{"priority": 3}"#)).send().await),
+        ("/rules/edit", "post", ask(Method::POST, "/api/v1/rules/edit", &edit(r#"{"during": "none"}"#)).send().await),
+        ("/rules/who", "post", ask(Method::POST, "/api/v1/rules/who", &who).send().await),
+    ]);
     let pass = common::pass(&server.store).await;
+    let (key, stolen) = ("/api/v1/pass-keys", r#"{"reason": "stolen"}"#);
+    answers.extend([
+        ("/pass-keys", "post", ask(Method::POST, key, "").send().await),
+        ("/pass-keys/{id}/retire", "post", ask(Method::POST, &format!("{key}/2/retire"), "").send().await),
+        ("/pass-keys/{id}/withdraw", "post", ask(Method::POST, &format!("{key}/2/withdraw"), stolen).send().await),
+        ("/pass-keys", "get", server.get(key, &token).await),
+    ]);
+    // What was retired is followed by one that signs.
+    ask(Method::POST, key, "").send().await;
     let on = r#"{"on": true}"#;
     answers.extend([
         ("/door-setup", "get", server.get("/api/v1/door-setup", &token).await),
@@ -225,6 +246,8 @@ async fn answers_fit_their_schemas() {
         ),
         ("/lockdown", "put", ask(Method::PUT, "/api/v1/lockdown", on).send().await),
         ("/emergency", "put", ask(Method::PUT, "/api/v1/emergency", on).send().await),
+        ("/relay-drivers", "get", server.get("/api/v1/relay-drivers", &token).await),
+        ("/relay-test", "post", ask(Method::POST, "/api/v1/relay-test", r#"{"door": "shed"}"#).send().await),
         ("/relay-status", "post", ask(Method::POST, "/api/v1/relay-status", r#"{"door": "shed"}"#).send().await),
         ("/doors/{id}", "delete", server.request(Method::DELETE, "/api/v1/doors/shed").token(&token).send().await),
     ]);
@@ -311,7 +334,8 @@ async fn answers_fit_their_schemas() {
                     "/people",
                     "/keys/{id}",
                     "/people/{id}",
-                    "/rules/explain"
+                    "/rules/explain",
+                    "/rules/form"
                 ]
                 .contains(&path),
             "{path}: {}",

@@ -15,7 +15,8 @@ use godvision_server::store::Switch;
 use godvision_server::web::WebOptions;
 use godvision_server::web::system::ClipState;
 
-const PAGES: [&str; 7] = ["/cameras", "/clips", "/sightings", "/plates", "/faces", "/doors", "/journal"];
+const PAGES: [&str; 10] =
+    ["/cameras", "/clips", "/sightings", "/plates", "/faces", "/doors", "/journal", "/rules", "/passes", "/pass-keys"];
 
 #[tokio::test]
 async fn cameras_with_their_troubles_and_switches() {

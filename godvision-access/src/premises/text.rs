@@ -34,6 +34,7 @@ const COUNT_MAX: i64 = 1_000_000;
 
 pub(crate) const AREAS: Record = Record {
     table: "areas",
+    title: "Areas",
     shape: Shape::NamedTables,
     about: "A space behind doors, in which people are counted.",
     fields: &[
@@ -66,6 +67,7 @@ pub(crate) const AREAS: Record = Record {
 
 pub(crate) const DOORS: Record = Record {
     table: "doors",
+    title: "Doors",
     shape: Shape::NamedTables,
     about: "How a door behaves beyond the rules.",
     fields: &[
@@ -135,6 +137,7 @@ pub(crate) const DOORS: Record = Record {
 
 pub(crate) const INTERLOCKS: Record = Record {
     table: "interlocks",
+    title: "Interlocks",
     shape: Shape::NamedLists,
     about: "Doors of which at most one is open.",
     fields: &[field("doors", FieldKind::Doors, Required::Yes, "Which doors.")],
@@ -142,6 +145,7 @@ pub(crate) const INTERLOCKS: Record = Record {
 
 pub(crate) const LOCKOUT: Record = Record {
     table: "lockout",
+    title: "Guessing",
     shape: Shape::Table,
     about: "What becomes of whoever guesses PINs.",
     fields: &[

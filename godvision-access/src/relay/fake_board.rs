@@ -177,7 +177,7 @@ impl Board {
     }
 
     /// Changes a contact and its time by a device's own rules; `None` for one that does not exist.
-    #[cfg(feature = "mqtt")]
+    #[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
     pub(crate) fn change(&self, channel: usize, change: impl FnOnce(&mut Contactor, MonoTime)) -> Option<()> {
         let now = self.clock.mono();
         let mut state = self.locked();
@@ -188,7 +188,7 @@ impl Board {
     }
 
     /// Counts a command that moved a contact by [`Board::change`].
-    #[cfg(feature = "mqtt")]
+    #[cfg(all(feature = "fieldbus-testkit", feature = "mqtt"))]
     pub(crate) fn count_move(&self) {
         self.locked().moves += 1;
     }

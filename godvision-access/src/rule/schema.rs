@@ -11,6 +11,8 @@ use crate::premises::text::{AREAS, DOORS, INTERLOCKS, LOCKOUT};
 pub struct Record {
     /// The table it stands in: `rule`, `groups`, ...; empty for the keys at the top.
     pub table: &'static str,
+    /// What a page calls all of them.
+    pub title: &'static str,
     /// How many there are, and how they are written.
     pub shape: Shape,
     /// One sentence for people.
@@ -113,6 +115,58 @@ pub enum FieldKind {
     },
 }
 
+impl FieldKind {
+    /// A stable word for programs that draw forms: `subjects`, `intervals`, ...
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Persons => "persons",
+            Self::Doors => "doors",
+            Self::Subjects => "subjects",
+            Self::DoorSets => "door_sets",
+            Self::By { .. } => "by",
+            Self::Schedule => "schedule",
+            Self::Zone => "zone",
+            Self::Moment => "moment",
+            Self::Intervals => "intervals",
+            Self::Dates => "dates",
+            Self::HolidayHours => "holiday_hours",
+            Self::Area => "area",
+            Self::Group => "group",
+            Self::Sources => "sources",
+            Self::Time => "time",
+            Self::Flag => "flag",
+            Self::Choice { .. } => "choice",
+            Self::Integer { .. } => "integer",
+        }
+    }
+
+    /// Whether a list of texts stands there.
+    pub const fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Persons
+                | Self::Doors
+                | Self::Subjects
+                | Self::DoorSets
+                | Self::By { .. }
+                | Self::Intervals
+                | Self::Dates
+                | Self::HolidayHours
+                | Self::Sources
+        )
+    }
+
+    /// The texts that may stand there, where the schema knows them all; of [`FieldKind::By`], the single ones.
+    pub const fn choices(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Choice { of } => Some(of),
+            Self::By { kinds } => Some(kinds),
+            _ => None,
+        }
+    }
+}
+
 /// The records of the rule document, in the order in which they are written.
 pub const fn schema() -> &'static [Record] {
     &[TOP, GROUPS, DOOR_GROUPS, HOLIDAYS, SCHEDULES, AREAS, DOORS, INTERLOCKS, LOCKOUT, RULE]
@@ -124,6 +178,7 @@ pub(crate) const fn field(key: &'static str, kind: FieldKind, required: Required
 
 pub(super) const TOP: Record = Record {
     table: "",
+    title: "The document",
     shape: Shape::Top,
     about: "The document itself.",
     fields: &[
@@ -134,6 +189,7 @@ pub(super) const TOP: Record = Record {
 
 pub(super) const GROUPS: Record = Record {
     table: "groups",
+    title: "Groups of people",
     shape: Shape::NamedLists,
     about: "A group of persons.",
     fields: &[field("members", FieldKind::Persons, Required::Yes, "Who is in it.")],
@@ -141,6 +197,7 @@ pub(super) const GROUPS: Record = Record {
 
 pub(super) const DOOR_GROUPS: Record = Record {
     table: "door_groups",
+    title: "Groups of doors",
     shape: Shape::NamedLists,
     about: "A group of doors.",
     fields: &[field("members", FieldKind::Doors, Required::Yes, "Which doors are in it.")],
@@ -148,6 +205,7 @@ pub(super) const DOOR_GROUPS: Record = Record {
 
 pub(super) const HOLIDAYS: Record = Record {
     table: "holidays",
+    title: "Calendars of holidays",
     shape: Shape::NamedLists,
     about: "A calendar of days on which schedules may have other hours.",
     fields: &[field("dates", FieldKind::Dates, Required::Yes, "Days, periods, and days of every year.")],
@@ -155,6 +213,7 @@ pub(super) const HOLIDAYS: Record = Record {
 
 pub(super) const SCHEDULES: Record = Record {
     table: "schedules",
+    title: "Schedules",
     shape: Shape::NamedTables,
     about: "Hours of the week.",
     fields: &[
@@ -174,6 +233,7 @@ const KINDS: &[&str] = &["qr", "pin", "card", "plate", "face", "manual"];
 
 pub(super) const RULE: Record = Record {
     table: "rule",
+    title: "Rules",
     shape: Shape::List,
     about: "A rule. One that forbids wins over every one that permits; what nothing permits is refused.",
     fields: &[
@@ -222,6 +282,10 @@ mod tests {
         assert_eq!(KINDS, CredentialKind::ALL.map(CredentialKind::code));
         for record in schema() {
             assert!(!record.fields.is_empty() && record.about.ends_with('.'), "{record:?}");
+            assert!(!record.title.is_empty() && !record.title.ends_with('.'), "{record:?}");
+            // How a record without keys of its own is written.
+            let is_bare = matches!(record.shape, Shape::NamedLists);
+            assert!(!is_bare || (record.fields.len() == 1 && record.fields[0].kind.is_list()), "{record:?}");
             for (index, field) in record.fields.iter().enumerate() {
                 assert!(field.about.ends_with('.'), "{field:?}");
                 assert!(record.fields[..index].iter().all(|earlier| earlier.key != field.key), "{field:?} twice");

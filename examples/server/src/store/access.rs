@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use godvision_access::controller::{SharedAccess, SharedPremises};
 use godvision_access::credential::Directory;
 use godvision_access::pass::rolling::RollingSecret;
-use godvision_access::pass::{PassClaims, PassId, PassVerifier};
+use godvision_access::pass::{PassClaims, PassId, PassVerifier, PublicPassKey};
 use godvision_access::premises::Plan;
 use godvision_access::rule::{CompiledRules, Explanation, Question};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
@@ -31,6 +31,7 @@ use godvision_vision::plate::PlateText;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::codes;
+use super::pass_keys::{self, KeptKey};
 use super::passes::{self, KeptPass, Withdrawal};
 use super::people::{self, Groups, KeyKind, PeopleQuery, Person, PersonKey};
 use super::{Doing, Faces, Secrets, StoreError, journal};
@@ -120,6 +121,30 @@ pub enum AccessProblem {
     /// No room.
     #[error("there is room for {} passes: those that ended a year ago are forgotten", passes::PASSES_MAX)]
     PassesFull,
+    /// There is no such key of passes.
+    #[error("no key {id} has signed passes here")]
+    NoPassKey {
+        /// Its id.
+        id: String,
+    },
+    /// The key signs nothing already.
+    #[error("key {id} signs no passes any more")]
+    NotSigning {
+        /// Its id.
+        id: u8,
+    },
+    /// The key is withdrawn already.
+    #[error("key {id} is withdrawn already")]
+    KeyWithdrawn {
+        /// Its id.
+        id: u8,
+    },
+    /// Every id of a key was used.
+    #[error("every one of the 255 keys of passes was used: a site has no more")]
+    PassKeysFull,
+    /// Another key signs since a moment.
+    #[error("another key signs passes since a moment: try again")]
+    KeyMeanwhile,
     /// The pass cannot be made.
     #[error(transparent)]
     Pass(RuleError),
@@ -159,16 +184,18 @@ impl AccessProblem {
             Self::Note => "bad_note",
             Self::Groups => "bad_groups",
             Self::Keys | Self::KeyTaken { .. } | Self::PinTaken | Self::BadKey { .. } => "bad_key",
-            Self::Full | Self::PassesFull => "list_full",
-            Self::Withdrawn => "withdrawn",
+            Self::Full | Self::PassesFull | Self::PassKeysFull => "list_full",
+            Self::Withdrawn | Self::KeyWithdrawn { .. } => "withdrawn",
+            Self::NotSigning { .. } => "retired",
             Self::Pass(_) => "bad_pass",
             Self::NoCode { .. }
             | Self::NoPass { .. }
+            | Self::NoPassKey { .. }
             | Self::NoPerson { .. }
             | Self::NoKey { .. }
             | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } | Self::Name(_) => "bad_name",
-            Self::Meanwhile => "meanwhile",
+            Self::Meanwhile | Self::KeyMeanwhile => "meanwhile",
             Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
             Self::Refused(_) | Self::LongRules => "bad_rules",
             Self::File { .. } => "bad_file",
@@ -200,6 +227,17 @@ pub struct RulesInForce {
     pub groups: Vec<Name>,
     /// Why the file that lies there now is not in force, if it is not.
     pub refused: Option<String>,
+}
+
+/// Who would be admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WhoMay {
+    /// Name, what people call them, and the rule that permits it.
+    pub listed: Vec<(Name, String, Option<Name>)>,
+    /// How many more there are.
+    pub more: usize,
+    /// How many people were asked about.
+    pub of: usize,
 }
 
 /// The people and rules. Cheap to clone; clones share it.
@@ -353,8 +391,8 @@ impl Access {
     pub async fn load(&self, passes: PassVerifier) -> Result<(), StoreError> {
         let mut unreadable = None;
         {
-            let passes = passes.with(persons::pass_key(&self.inner.secrets).await?.public());
             let turn = self.inner.turn.lock().await;
+            self.first_key().await?;
             self.inner.now.write().unwrap_or_else(PoisonError::into_inner).passes = passes;
             let mut connection = self.inner.pool.acquire().await.doing("reading the rules")?;
             let last = newest(&mut connection).await?;
@@ -596,8 +634,10 @@ impl Access {
     ) -> Result<Made, StoreError> {
         let (directory, groups) = people::directory(connection, salt).await?;
         let (merged, rules, plan) = compiled(merged(document, &groups)).await?;
-        let revocations = passes::revocations(connection, self.inner.clock.wall()).await?;
-        let passes = self.now().passes.with_revocations(revocations);
+        let now = self.inner.clock.wall();
+        let mut revocations = passes::revocations(connection, now).await?;
+        let keys = pass_keys::all(connection, now).await?;
+        let passes = pass_keys::believed(self.now().passes, &keys, &mut revocations)?.with_revocations(revocations);
         let rolling = codes::verifier(connection, passes.site(), rolling).await?;
         let control = AccessControl { directory, passes: passes.with_rolling(rolling), rules };
         Ok(Made { control, merged, plan, groups })
@@ -753,19 +793,125 @@ impl Access {
         self.now().passes.site().clone()
     }
 
-    /// Makes and keeps a pass of `site`.
+    /// The site's first key, where there is none yet. In the caller's turn, or where nobody else is.
+    async fn first_key(&self) -> Result<(), StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for the key of passes")?;
+        if pass_keys::next_id(&mut connection).await? > 1 {
+            return Ok(());
+        }
+        drop(connection);
+        // Of an older version of this program, or new.
+        let key = persons::pass_key(&self.inner.secrets).await?.public();
+        let mut connection = self.inner.pool.acquire().await.doing("keeping a key of passes")?;
+        pass_keys::rotate(&mut connection, &key, WallTime::from_unix_seconds(0), "").await
+    }
+
+    /// Makes and keeps a pass of `site`, and returns what its code says. Whoever has that has the pass.
     ///
     /// # Errors
-    /// [`AccessProblem::Pass`] if its period, uses, doors or names cannot be signed; [`AccessProblem::PassesFull`];
-    /// [`StoreError::Database`].
-    pub async fn make_pass(&self, site: &Name, claims: &PassClaims, by: &str, entry: Entry) -> Result<(), StoreError> {
-        let key = persons::pass_key(&self.inner.secrets).await?;
-        let (id, now) = (key.id(), self.inner.clock.wall());
-        passes::signed(key, site, claims, now)?;
+    /// [`AccessProblem::Pass`] if no key signs, or its period, uses, doors or names cannot be signed;
+    /// [`AccessProblem::PassesFull`]; [`StoreError::Database`].
+    pub async fn make_pass(
+        &self,
+        site: &Name,
+        claims: &PassClaims,
+        by: &str,
+        entry: Entry,
+    ) -> Result<Secret, StoreError> {
+        self.first_key().await?;
+        let mut connection = self.inner.pool.acquire().await.doing("looking for the key of passes")?;
+        let id = pass_keys::current(&mut connection).await?.ok_or(AccessProblem::Pass(RuleError::NoPassKey))?;
+        drop(connection);
+        let key = persons::kept_pass_key(&self.inner.secrets, id).await?;
+        let key = key.ok_or(AccessProblem::Pass(RuleError::NoPassKey))?;
+        let now = self.inner.clock.wall();
+        let text = passes::signed(key, site, claims, now)?;
         self.change(Some(entry), async |connection: &mut SqliteConnection| {
-            passes::keep(connection, id, claims, by, now).await
+            // Another key may sign meanwhile, or this one be withdrawn.
+            match pass_keys::current(connection).await? == Some(id) {
+                true => passes::keep(connection, id, claims, by, now).await,
+                false => Err(AccessProblem::KeyMeanwhile.into()),
+            }
         })
-        .await
+        .await?;
+        Ok(text)
+    }
+
+    /// The keys that sign passes, or did: newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn pass_keys(&self) -> Result<Vec<KeptKey>, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("listing the keys of passes")?;
+        pass_keys::all(&mut connection, self.inner.clock.wall()).await
+    }
+
+    /// A new key signs passes from now on. Those before it are believed until their passes have ended.
+    ///
+    /// # Errors
+    /// [`AccessProblem::PassKeysFull`], [`StoreError`].
+    pub async fn rotate_pass_key(&self, by: &str, entry: impl FnOnce(u8) -> Entry) -> Result<u8, StoreError> {
+        let _turn = self.inner.turn.lock().await;
+        let key = self.sealed_key().await?;
+        let (id, now) = (key.id(), self.inner.clock.wall());
+        let document = self.now().document;
+        let work = async |connection: &mut SqliteConnection| pass_keys::rotate(connection, &key, now, by).await;
+        self.change_to(&document, Some(entry(id)), work, |()| Ok(())).await?;
+        Ok(id)
+    }
+
+    /// Seals a key that is to come. In the caller's turn.
+    async fn sealed_key(&self) -> Result<PublicPassKey, StoreError> {
+        let mut connection = self.inner.pool.acquire().await.doing("looking for the key of passes")?;
+        let id = pass_keys::next_id(&mut connection).await?;
+        drop(connection);
+        Ok(persons::new_pass_key(&self.inner.secrets, id).await?.public())
+    }
+
+    /// A key signs nothing any more; what it signed is believed until it ends.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPassKey`], [`AccessProblem::NotSigning`], [`StoreError::Database`].
+    pub async fn retire_pass_key(&self, id: u8, entry: Entry) -> Result<(), StoreError> {
+        let now = self.inner.clock.wall();
+        self.change(Some(entry), async |connection: &mut SqliteConnection| pass_keys::retire(connection, id, now).await)
+            .await
+    }
+
+    /// Nothing that a key signed is believed any more, at any door, at once and for good. If it was the one that signs, a
+    /// new one signs from now on. Returns how many live passes that ended; `entry` is told the same.
+    ///
+    /// # Errors
+    /// [`AccessProblem::NoPassKey`], [`AccessProblem::KeyWithdrawn`], [`StoreError`].
+    pub async fn withdraw_pass_key(
+        &self,
+        id: u8,
+        by: &str,
+        reason: &str,
+        entry: impl FnOnce(u64) -> Entry,
+    ) -> Result<u64, StoreError> {
+        let _turn = self.inner.turn.lock().await;
+        let withdrawal = Withdrawal { at: self.inner.clock.wall(), by: by.to_owned(), reason: reason.to_owned() };
+        let mut connection = self.inner.pool.acquire().await.doing("listing the keys of passes")?;
+        let keys = pass_keys::all(&mut connection, withdrawal.at).await?;
+        let is_signing = pass_keys::current(&mut connection).await? == Some(id);
+        drop(connection);
+        let live = keys.iter().find(|it| it.id == id).map_or(0, |it| it.live);
+        let next = if is_signing { Some(self.sealed_key().await?) } else { None };
+        let document = self.now().document;
+        let work = async |connection: &mut SqliteConnection| {
+            let ended = pass_keys::withdraw(connection, id, &withdrawal).await?;
+            if let Some(next) = &next {
+                pass_keys::rotate(connection, next, withdrawal.at, by).await?;
+            }
+            Ok(ended)
+        };
+        let ended = self.change_to(&document, Some(entry(live)), work, |_| Ok(())).await?;
+        // It is dead already; what cannot sign cannot be stolen either.
+        if let Err(error) = persons::forget_pass_key(&self.inner.secrets, id).await {
+            tracing::warn!(%error, id, "the secret half of a withdrawn key is still kept");
+        }
+        Ok(ended)
     }
 
     /// A page of passes, newest first; those that follow the one with the serial number `before`.
@@ -805,10 +951,8 @@ impl Access {
     /// # Errors
     /// [`AccessProblem::Pass`] if its key is not the site's any more; [`StoreError`].
     pub async fn pass_text(&self, pass: &KeptPass) -> Result<Secret, StoreError> {
-        let key = persons::pass_key(&self.inner.secrets).await?;
-        if key.id() != pass.key {
-            return Err(AccessProblem::Pass(RuleError::NoPassKey).into());
-        }
+        let key = persons::kept_pass_key(&self.inner.secrets, pass.key).await?;
+        let key = key.ok_or(AccessProblem::Pass(RuleError::NoPassKey))?;
         passes::signed(key, &self.site(), &pass.claims, pass.made)
     }
 
@@ -993,6 +1137,46 @@ impl Access {
             .await
             .doing("reading a version of the rules")?;
         text.ok_or(StoreError::Access(AccessProblem::NoVersion { id }))
+    }
+
+    /// Who would be admitted at `door` with `presented` at `at`, by the rules in force or by `draft`; at most `limit` are
+    /// listed, in the order of their names. Whoever is revoked is not among them.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Refused`] if the draft is, [`StoreError::Database`].
+    pub async fn who_may(
+        &self,
+        door: &Name,
+        presented: godvision_access::rule::Kinds,
+        at: WallTime,
+        draft: Option<&str>,
+        limit: usize,
+    ) -> Result<WhoMay, StoreError> {
+        let set = match draft {
+            Some(text) => Arc::new(self.check_rules(text).await?),
+            None => self.now().merged,
+        };
+        let rules = set.compile().map_err(AccessProblem::from)?;
+        let mut said = WhoMay::default();
+        let mut after = String::new();
+        loop {
+            let page =
+                self.people(&PeopleQuery { limit: people::PEOPLE_PAGE_MAX, after, ..PeopleQuery::default() }).await?;
+            said.of += page.len();
+            let present: Vec<&Person> = page.iter().filter(|it| !it.is_revoked).collect();
+            let answers = rules.who_may(present.iter().map(|it| &it.name), door, presented, at);
+            for ((_, answer), person) in answers.into_iter().zip(present) {
+                if answer.verdict == Verdict::Admit && said.listed.len() < limit {
+                    said.listed.push((person.name.clone(), person.title.clone(), answer.rule.cloned()));
+                } else if answer.verdict == Verdict::Admit {
+                    said.more += 1;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == people::PEOPLE_PAGE_MAX => after = last.name.to_string(),
+                _ => return Ok(said),
+            }
+        }
     }
 
     /// Why a question is answered as it is, by the rules in force or by `draft`: rule by rule, and what the directory says

@@ -11,6 +11,7 @@ mod chain;
 mod codes;
 mod faces;
 mod journal;
+mod pass_keys;
 mod passes;
 mod people;
 mod plates;
@@ -29,10 +30,11 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 
-pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, RuleVersion, RulesInForce};
+pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, RuleVersion, RulesInForce, WhoMay};
 pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use pass_keys::{KeptKey, KeyState};
 pub use passes::{KeptPass, PASS_PAGE_MAX, PASSES_MAX, Withdrawal};
 pub use people::{
     KEYS_EACH_MAX, KeyKind, PEOPLE_MAX, PEOPLE_PAGE_MAX, PERSON_GROUPS_MAX, PERSON_NOTE_CHARS_MAX, PeopleQuery, Person,
@@ -69,6 +71,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
     (8, "codes", include_str!("../../migrations/0008_codes.sql")),
     (9, "removed", include_str!("../../migrations/0009_removed.sql")),
+    (12, "pass_keys", include_str!("../../migrations/0012_pass_keys.sql")),
 ];
 
 /// Why the store did not do what it was asked.

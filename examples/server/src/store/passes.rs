@@ -259,10 +259,14 @@ pub(super) async fn withdraw_of(
 /// Everything withdrawn, for the doors.
 pub(super) async fn revocations(connection: &mut SqliteConnection, now: WallTime) -> Result<Revocations, StoreError> {
     let rows: Vec<(String, i64, i64, i64, String)> =
-        sqlx::query_as("SELECT id, key, not_after, withdrawn, reason FROM pass WHERE withdrawn IS NOT NULL")
-            .fetch_all(connection)
-            .await
-            .doing("reading withdrawn passes")?;
+        // Those of a withdrawn key are withdrawn with it, in one entry.
+        sqlx::query_as(
+            "SELECT id, key, not_after, withdrawn, reason FROM pass
+             WHERE withdrawn IS NOT NULL AND key NOT IN (SELECT id FROM pass_key WHERE withdrawn IS NOT NULL)",
+        )
+        .fetch_all(connection)
+        .await
+        .doing("reading withdrawn passes")?;
     let mut revocations = Revocations::default();
     for (id, key, until, at, reason) in rows {
         let (Some(id), Ok(key)) = (id_of(&id), u8::try_from(key)) else { continue };

@@ -88,7 +88,7 @@ impl From<StoreError> for WebError {
             StoreError::Access(problem) => {
                 let status = match problem.code() {
                     "not_found" => StatusCode::NOT_FOUND,
-                    "meanwhile" | "withdrawn" => StatusCode::CONFLICT,
+                    "meanwhile" | "withdrawn" | "retired" => StatusCode::CONFLICT,
                     _ => StatusCode::BAD_REQUEST,
                 };
                 Self::new(status, problem.code(), problem.to_string())

@@ -24,6 +24,7 @@ use crate::store::Role;
 pub(super) mod board;
 pub(super) mod faces;
 pub(super) mod moments;
+pub(super) mod pass_keys;
 pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub use godvision_access::controller::PremisesCommand;
+use godvision_access::driver_spec::DriverSpec;
 use godvision_access::pass::PassId;
 pub use godvision_access::premises::{Failing, Freedom, Mode};
 use godvision_core::bus::{ParamSpec, ParamValue};
@@ -257,6 +258,28 @@ pub struct DoorChange {
     pub sources: Option<Vec<String>>,
 }
 
+/// A relay's address as a form fills it in.
+#[derive(Clone, Debug, Default)]
+pub struct RelayForm {
+    /// The scheme of its driver.
+    pub driver: String,
+    /// What was filled in.
+    pub fields: Vec<(String, Secret)>,
+    /// Fields that stay as they are kept, because a form does not show them.
+    pub keep: Vec<String>,
+}
+
+/// What a form may show of a relay's address: never a password, and no free text, which may hold one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelayShown {
+    /// The scheme of its driver.
+    pub driver: String,
+    /// Hosts, numbers, choices.
+    pub fields: Vec<(&'static str, String)>,
+    /// What else is set.
+    pub kept: Vec<&'static str>,
+}
+
 /// Which relay is asked.
 #[derive(Clone, Debug, Default)]
 pub struct RelayAsk {
@@ -420,6 +443,32 @@ pub trait System: Send + Sync + 'static {
     /// # Errors
     /// [`SystemError`].
     fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>>;
+
+    /// Energises a relay's contact for `length`, and ends that itself where the device does not. Whoever calls it has
+    /// journalled it first.
+    ///
+    /// # Errors
+    /// [`SystemError`]; [`SystemError::Refused`] while its door is locked down.
+    fn pulse_relay(&self, ask: RelayAsk, length: Duration) -> BoxFuture<'_, Result<RelayReading, SystemError>>;
+
+    /// The relay drivers that say what their addresses hold.
+    fn relay_drivers(&self) -> Vec<DriverSpec>;
+
+    /// What a form may show of a door's relay; `None` if nothing can be.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn relay_shown<'a>(&'a self, door: &'a Name) -> BoxFuture<'a, Result<Option<RelayShown>, SystemError>>;
+
+    /// The address that a form says, with what is kept of that of `door`.
+    ///
+    /// # Errors
+    /// [`SystemError::Refused`] begins with the field: `relay.host: ...`.
+    fn relay_address<'a>(
+        &'a self,
+        door: Option<&'a Name>,
+        form: RelayForm,
+    ) -> BoxFuture<'a, Result<Secret, SystemError>>;
 
     /// How the parts are.
     fn health(&self) -> Vec<Health>;

@@ -3,18 +3,26 @@
 //!
 //! **Never:** a relay's address on its way back; a decision what a parameter means (the unit's specification says it).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use godvision_access::Error as AccessError;
+use godvision_access::address::DeviceAddress;
+use godvision_access::driver_spec::{DriverSpec, FieldKind};
 use godvision_access::relay::RelayRegistry;
+use godvision_core::MonoTime;
 use godvision_core::Name;
 use godvision_core::Secret;
 use godvision_core::bus::{ParamKind, ParamValue, Params, UnitSpec};
-use godvision_core::driver::relay::{Contact, PulseTiming};
+use godvision_core::driver::relay::{Contact, PulseTiming, Relay, checked_channel, checked_pulse};
 use godvision_core::site::ComponentEntry;
 
 use super::Running;
 use crate::site::Draft;
-use crate::web::system::{DoorChange, DoorField, DoorSetup, DoorSource, RelayAsk, RelayReading, SystemError};
+use crate::web::system::{
+    DoorChange, DoorField, DoorSetup, DoorSource, Mode, RelayAsk, RelayForm, RelayReading, RelayShown, System,
+    SystemError,
+};
 
 /// The unit of doors.
 const UNIT: &str = "door";
@@ -22,6 +30,9 @@ const UNIT: &str = "door";
 const EVERY_DOOR: &str = "any";
 /// How long a relay may take to say its state: somebody waits before the page.
 const RELAY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a relay that was tried is told to switch off, and how long is waited before it is told again.
+const OFF_TRIES: u32 = 20;
+const OFF_AGAIN: Duration = Duration::from_millis(500);
 
 fn refused(detail: impl Into<String>) -> SystemError {
     SystemError::Refused { detail: detail.into() }
@@ -175,40 +186,173 @@ impl Running {
         Ok(())
     }
 
-    /// Asks a relay for its state: the one of a door, with what is not saved yet over it.
-    pub(super) async fn ask_relay(&self, ask: RelayAsk) -> Result<RelayReading, SystemError> {
-        let params = match &ask.door {
-            Some(door) => self.door_entry(door)?.params,
-            None => Params::new(),
-        };
-        let kept = match params.get("relay") {
+    /// The address that is kept of a door's relay.
+    async fn kept_address(&self, door: &Name) -> Result<Option<Secret>, SystemError> {
+        Ok(match self.door_entry(door)?.params.get("relay") {
             Some(ParamValue::SecretName(name)) => {
                 let found = self.store.secrets().get(name).await;
                 found.map_err(|error| SystemError::Unavailable { detail: error.to_string() })?
             }
             Some(ParamValue::Text(text)) => Some(Secret::from(text.as_str())),
             _ => None,
+        })
+    }
+
+    fn relays(&self) -> RelayRegistry {
+        RelayRegistry::standard(Arc::clone(&self.shared.clock))
+    }
+
+    /// The drivers that describe their addresses, by what people call their devices.
+    pub(super) fn drivers(&self) -> Vec<DriverSpec> {
+        let mut drivers: Vec<DriverSpec> = self.relays().specs().cloned().collect();
+        drivers.sort_by_key(|spec| spec.title.to_lowercase());
+        drivers
+    }
+
+    /// What a form may show of a door's relay.
+    pub(super) async fn relay_of(&self, door: &Name) -> Result<Option<RelayShown>, SystemError> {
+        let Some(url) = self.kept_address(door).await? else { return Ok(None) };
+        let Ok(address) = DeviceAddress::parse(&url) else { return Ok(None) };
+        let relays = self.relays();
+        let Some(spec) = relays.spec(&address.scheme) else { return Ok(None) };
+        let mut shown = RelayShown { driver: address.scheme.clone(), ..RelayShown::default() };
+        for field in spec.fields {
+            match address.field(field.key) {
+                None => {}
+                Some(value) if is_open(field.kind) => shown.fields.push((field.key, value.expose().to_owned())),
+                Some(_) => shown.kept.push(field.key),
+            }
+        }
+        Ok(Some(shown))
+    }
+
+    /// The address that a form says.
+    pub(super) async fn address_of(&self, door: Option<&Name>, form: RelayForm) -> Result<Secret, SystemError> {
+        let relays = self.relays();
+        let spec = relays.spec(&form.driver).ok_or_else(|| refused("relay.driver: there is no such driver"))?;
+        let mut filled = form.fields;
+        if !form.keep.is_empty() {
+            let kept = match door {
+                Some(door) => self.kept_address(door).await?,
+                None => None,
+            };
+            let kept = kept.and_then(|url| DeviceAddress::parse(&url).ok());
+            // What was kept for one device is not handed to another.
+            let given = |key: &str| filled.iter().find(|(it, _)| it == key).map(|(_, value)| value.clone());
+            let usual =
+                |key: &str| spec.fields.iter().find(|it| it.key == key).and_then(|it| it.default).map(Secret::from);
+            let said = |key: &str| given(key).filter(|it| !it.is_empty()).or_else(|| usual(key));
+            let is_same = |old: &DeviceAddress| {
+                old.scheme == spec.scheme && ["host", "port"].iter().all(|key| spec.text(old, key) == said(key))
+            };
+            let kept = kept.filter(is_same);
+            for key in form.keep {
+                let value = kept.as_ref().and_then(|old| old.field(&key)).ok_or_else(|| {
+                    let key: String = key.chars().take(32).collect();
+                    refused(format!("relay.{key}: write it again: what is kept belongs to another device"))
+                })?;
+                filled.push((key, value));
+            }
+        }
+        let address = spec.address(filled).map_err(|error| match error {
+            AccessError::BadDeviceField { field, expected } => refused(format!("relay.{field}: {field} {expected}")),
+            other => refused(format!("relay.host: {other}")),
+        })?;
+        // What the driver itself finds wrong.
+        relays.open(&address.to_url()).map_err(|error| match error {
+            AccessError::BadDeviceField { field, expected } => refused(format!("relay.{field}: {field} {expected}")),
+            other => refused(format!("relay: {other}")),
+        })?;
+        Ok(address.to_url())
+    }
+
+    /// The relay of a door, with what is not saved yet over it, and its channel.
+    async fn relay_at(&self, ask: RelayAsk) -> Result<(Arc<dyn Relay>, u8), SystemError> {
+        let (kept, channel) = match &ask.door {
+            Some(door) => (self.kept_address(door).await?, self.door_entry(door)?.params.integer("channel")),
+            None => (None, None),
         };
         let url = ask.relay.or(kept).ok_or_else(|| refused("relay: write the relay's address first"))?;
-        let channel = ask.channel.or(params.integer("channel")).unwrap_or(0);
+        let channel = ask.channel.or(channel).unwrap_or(0);
         let channel = u8::try_from(channel).map_err(|_| refused("channel: there is no such channel"))?;
-        let relays = RelayRegistry::standard(std::sync::Arc::clone(&self.shared.clock));
-        let relay = relays.open(&url).map_err(|error| refused(format!("relay: {error}")))?;
-        let capabilities = relay.capabilities().clone();
-        godvision_core::driver::relay::checked_channel(&capabilities, channel)
-            .map_err(|error| refused(format!("channel: {error}")))?;
+        let relay = self.relays().open(&url).map_err(|error| refused(format!("relay: {error}")))?;
+        checked_channel(relay.capabilities(), channel).map_err(|error| refused(format!("channel: {error}")))?;
+        Ok((relay, channel))
+    }
+
+    /// Asks a relay for its state.
+    pub(super) async fn ask_relay(&self, ask: RelayAsk) -> Result<RelayReading, SystemError> {
+        let (relay, channel) = self.relay_at(ask).await?;
         let begun = self.shared.clock.mono();
-        let unavailable = |detail: String| SystemError::Unavailable { detail };
         let status = tokio::time::timeout(RELAY_PATIENCE, relay.status(channel)).await;
-        let status = status.map_err(|_| unavailable(format!("no answer within {} s", RELAY_PATIENCE.as_secs())))?;
-        let contact = status.map_err(|error| unavailable(error.to_string()))?;
-        Ok(RelayReading {
+        let status = status.map_err(|_| no_answer())?;
+        let contact = status.map_err(|error| SystemError::Unavailable { detail: error.to_string() })?;
+        Ok(self.reading(&relay, contact, begun))
+    }
+
+    fn reading(&self, relay: &Arc<dyn Relay>, contact: Contact, begun: MonoTime) -> RelayReading {
+        let capabilities = relay.capabilities();
+        RelayReading {
             is_on: contact == Contact::On,
             took: self.shared.clock.mono().since(begun),
             driver: capabilities.driver,
             is_timed_by_device: !matches!(capabilities.pulse, PulseTiming::Host),
-        })
+        }
     }
+
+    /// Pulses a relay once, to see that it moves.
+    pub(super) async fn try_relay(&self, ask: RelayAsk, length: Duration) -> Result<RelayReading, SystemError> {
+        let door = ask.door.clone();
+        let (relay, channel) = self.relay_at(ask).await?;
+        // The same device may be the one of any door: while one is locked down, nothing is tried.
+        if let Some(shut) = self.doors().into_iter().find(|it| it.mode == Mode::LockedDown) {
+            let which = if door.as_ref() == Some(&shut.id) { "it".to_owned() } else { shut.id.to_string() };
+            return Err(refused(format!("{which} is locked down: nothing is tried until that has ended")));
+        }
+        let length =
+            checked_pulse(relay.capabilities(), channel, length).map_err(|error| refused(format!("pulse: {error}")))?;
+        let begun = self.shared.clock.mono();
+        // A task of its own: what is switched on is switched off, even if nobody waits for the answer any more.
+        let done = tokio::spawn(pulse_once(Arc::clone(&relay), channel, length, OFF_AGAIN));
+        done.await.map_err(|_| SystemError::Unavailable { detail: "the test was ended".to_owned() })??;
+        Ok(self.reading(&relay, Contact::On, begun))
+    }
+}
+
+/// Whether a form may show what stands in such a field.
+fn is_open(kind: FieldKind) -> bool {
+    matches!(kind, FieldKind::Host | FieldKind::Number { .. } | FieldKind::Choice(_))
+}
+
+fn no_answer() -> SystemError {
+    SystemError::Unavailable { detail: format!("no answer within {} s", RELAY_PATIENCE.as_secs()) }
+}
+
+/// A pulse that is over when this returns, or is being told so by the device.
+async fn pulse_once(relay: Arc<dyn Relay>, channel: u8, length: Duration, again: Duration) -> Result<(), SystemError> {
+    let begun = tokio::time::timeout(RELAY_PATIENCE, relay.pulse(channel, length)).await;
+    // Without an answer the contact may be on all the same.
+    if matches!(relay.capabilities().pulse, PulseTiming::Host) {
+        tokio::time::sleep(length).await;
+        switch_off(relay.as_ref(), channel, again).await?;
+    }
+    begun.map_err(|_| no_answer())?.map_err(|error| SystemError::Unavailable { detail: error.to_string() })
+}
+
+/// Switches a contact off until the device says that it is.
+async fn switch_off(relay: &dyn Relay, channel: u8, again: Duration) -> Result<(), SystemError> {
+    for _ in 0..OFF_TRIES {
+        let off = tokio::time::timeout(RELAY_PATIENCE, relay.set(channel, Contact::Off)).await;
+        if matches!(off, Ok(Ok(())))
+            && matches!(tokio::time::timeout(RELAY_PATIENCE, relay.status(channel)).await, Ok(Ok(Contact::Off)))
+        {
+            return Ok(());
+        }
+        tokio::time::sleep(again).await;
+    }
+    let detail = "the contact may still be on: look at the device and switch it off there".to_owned();
+    tracing::error!(channel, "a relay that was tried did not say that it is off again");
+    Err(SystemError::Unavailable { detail })
 }
 
 /// So that a form of a door that is still to be made can be drawn before there is one.
@@ -218,7 +362,56 @@ pub(super) fn specs(registry: &godvision_core::bus::Registry) -> std::collection
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
     use super::*;
+    use godvision_core::driver::BoxFuture;
+    use godvision_core::driver::relay::{Capabilities, RelayError};
+
+    /// A relay that does not end a pulse, and hears «off» only after so many tries.
+    struct Deaf {
+        capabilities: Capabilities,
+        left: AtomicU32,
+        is_on: AtomicBool,
+    }
+
+    impl Relay for Deaf {
+        fn capabilities(&self) -> &Capabilities {
+            &self.capabilities
+        }
+
+        fn pulse(&self, _: u8, _: Duration) -> BoxFuture<'_, Result<(), RelayError>> {
+            self.is_on.store(true, Ordering::SeqCst);
+            Box::pin(async { Err(RelayError::Timeout { address: "deaf".to_owned(), waited: RELAY_PATIENCE }) })
+        }
+
+        fn set(&self, _: u8, contact: Contact) -> BoxFuture<'_, Result<(), RelayError>> {
+            let hears = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+            self.is_on.store(contact == Contact::On || !hears, Ordering::SeqCst);
+            Box::pin(async { Ok(()) })
+        }
+
+        fn status(&self, _: u8) -> BoxFuture<'_, Result<Contact, RelayError>> {
+            let contact = if self.is_on.load(Ordering::SeqCst) { Contact::On } else { Contact::Off };
+            Box::pin(async move { Ok(contact) })
+        }
+    }
+
+    fn deaf(left: u32) -> Arc<Deaf> {
+        let capabilities = Capabilities { driver: "deaf", channels: 1, pulse: PulseTiming::Host, inputs: 0 };
+        Arc::new(Deaf { capabilities, left: AtomicU32::new(left), is_on: AtomicBool::new(false) })
+    }
+
+    #[tokio::test]
+    async fn a_contact_that_was_tried_is_switched_off_until_it_is_off() {
+        let (slow, at_once) = (deaf(3), Duration::ZERO);
+        let error = pulse_once(slow.clone(), 0, at_once, at_once).await.unwrap_err();
+        assert!(error.to_string().contains("did not answer"), "what went wrong is said, too: {error}");
+        assert!(!slow.is_on.load(Ordering::SeqCst));
+        let stuck = deaf(OFF_TRIES + 1);
+        let error = pulse_once(stuck, 0, at_once, at_once).await.unwrap_err();
+        assert!(error.to_string().contains("may still be on"), "{error}");
+    }
 
     #[test]
     fn an_address_never_becomes_toml() {

@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use godvision_access::relay::RelayRegistry;
+use godvision_access::relay::spec::DriverSpec;
 use godvision_core::bus::{ParamKind, ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication, Reason, Verdict};
 use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
-use godvision_core::{Clock, Name, WallTime};
+use godvision_core::{Clock, Name, Secret, WallTime};
 use godvision_server::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup,
-    DoorSource, Failing, Health, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading,
-    Switch, System, SystemError, Watching,
+    DoorSource, Failing, Health, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayForm,
+    RelayReading, RelayShown, Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -363,6 +365,25 @@ impl System for Site {
         let took = Duration::from_millis(12);
         let told = RelayReading { is_on: false, took, driver: "simulated", is_timed_by_device: true };
         Box::pin(async move { Ok(told) })
+    }
+
+    fn pulse_relay(&self, ask: RelayAsk, _: Duration) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
+        self.read_relay(ask)
+    }
+
+    fn relay_drivers(&self) -> Vec<DriverSpec> {
+        let registry = RelayRegistry::standard(godvision_core::SystemClock::shared());
+        registry.specs().cloned().collect()
+    }
+
+    fn relay_shown<'a>(&'a self, _: &'a Name) -> BoxFuture<'a, Result<Option<RelayShown>, SystemError>> {
+        let fields = vec![("host", "192.0.2.7".to_owned())];
+        let shown = RelayShown { driver: "shelly".to_owned(), fields, kept: vec!["password"] };
+        Box::pin(async move { Ok(Some(shown)) })
+    }
+
+    fn relay_address<'a>(&'a self, _: Option<&'a Name>, form: RelayForm) -> BoxFuture<'a, Result<Secret, SystemError>> {
+        Box::pin(async move { Ok(Secret::from(format!("{}://192.0.2.7", form.driver))) })
     }
 
     fn health(&self) -> Vec<Health> {

@@ -9,11 +9,13 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod pass_keys;
 pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;
 pub(super) mod premises;
 pub(super) mod rules;
+pub(super) mod rules_form;
 pub(super) mod sightings;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};

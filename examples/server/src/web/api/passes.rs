@@ -18,7 +18,7 @@ use super::super::system::PassRef;
 use super::super::{AppState, WebError};
 use super::{Asked, Id, given, moment};
 use crate::persons;
-use crate::store::{KeptPass, PASS_PAGE_MAX};
+use crate::store::{KeptPass, PASS_PAGE_MAX, Withdrawal};
 
 /// How long a pass is valid when nothing is said.
 pub(crate) const VALID_SECONDS_DEFAULT: i64 = 24 * 3600;
@@ -42,10 +42,16 @@ pub(crate) struct PassView {
 }
 
 #[derive(Serialize)]
-struct WithdrawnView {
+pub(super) struct WithdrawnView {
     at: String,
     by: String,
     reason: String,
+}
+
+impl From<&Withdrawal> for WithdrawnView {
+    fn from(it: &Withdrawal) -> Self {
+        Self { at: it.at.to_string(), by: it.by.clone(), reason: it.reason.clone() }
+    }
 }
 
 #[derive(Serialize)]
@@ -127,11 +133,7 @@ impl PassView {
             state: state_code(state, pass, used),
             made: pass.made.to_string(),
             made_by: pass.made_by.clone(),
-            withdrawn: pass.withdrawn.as_ref().map(|it| WithdrawnView {
-                at: it.at.to_string(),
-                by: it.by.clone(),
-                reason: it.reason.clone(),
-            }),
+            withdrawn: pass.withdrawn.as_ref().map(WithdrawnView::from),
             link: link(state, pass).await?,
         })
     }
@@ -287,7 +289,16 @@ pub(crate) async fn make(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WithdrawalReason {
-    reason: String,
+    pub(super) reason: String,
+}
+
+/// A reason that says something.
+pub(super) fn why(reason: &str) -> Result<&str, WebError> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX || reason.chars().any(char::is_control) {
+        return Err(bad("bad_reason", format!("say why, in at most {REASON_CHARS_MAX} characters")));
+    }
+    Ok(reason)
 }
 
 /// `POST /api/v1/passes/{id}/withdraw`: at every door, at once and for good.
@@ -298,10 +309,7 @@ pub(crate) async fn withdraw(
     body: Result<Json<WithdrawalReason>, JsonRejection>,
 ) -> Result<Json<PassView>, WebError> {
     let Json(WithdrawalReason { reason }) = body?;
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX || reason.chars().any(char::is_control) {
-        return Err(bad("bad_reason", format!("say why, in at most {REASON_CHARS_MAX} characters")));
-    }
+    let reason = why(&reason)?;
     let access = state.store().access();
     let pass = access.pass(&id).await?;
     let holder = pass.claims.person.as_ref().map_or("whoever holds it", Name::as_str);

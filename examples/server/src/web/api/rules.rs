@@ -92,9 +92,16 @@ pub(crate) async fn put(
 /// What is wrong with a document, and where.
 #[derive(Serialize)]
 pub(crate) struct Fault {
-    line: Option<usize>,
-    column: Option<usize>,
-    message: String,
+    pub(super) line: Option<usize>,
+    pub(super) column: Option<usize>,
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// One that has no place.
+    pub(super) fn told(message: String) -> Self {
+        Self { line: None, column: None, message }
+    }
 }
 
 impl From<AccessProblem> for Fault {
@@ -103,7 +110,7 @@ impl From<AccessProblem> for Fault {
             AccessProblem::Refused(RuleError::Document { line, column, key, fault }) => {
                 Self { line: Some(line), column: Some(column), message: format!("{key}: {fault}") }
             }
-            other => Self { line: None, column: None, message: other.to_string() },
+            other => Self::told(other.to_string()),
         }
     }
 }
