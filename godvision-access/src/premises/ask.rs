@@ -159,10 +159,12 @@ impl Premises {
             return Err(self.refused(asked, reason, now, effects));
         }
         let is_manual = asked.kind == CredentialKind::Manual;
+        // Who presses a button elsewhere sees nothing of what is going on at the door, and is not there.
+        let is_remote = asked.kind == CredentialKind::Remote;
         let plan = self.plan.door(asked.door);
         let may_override = plan.lockdown_override.as_ref().zip(asked.person);
         let overrides = may_override.is_some_and(|(group, person)| self.plan.is_member(group, person));
-        if entry.is_locked_down && (is_manual || !overrides) {
+        if entry.is_locked_down && (is_manual || is_remote || !overrides) {
             return Err(Reason::LockedDown);
         }
         let is_leaving = plan.exit_sources.contains(asked.source);
@@ -206,7 +208,9 @@ impl Premises {
             self.alarm(asked.door, AlarmKind::PassedBack, true, Some(person.clone()), now, effects);
             self.end_quietly(asked.door, AlarmKind::PassedBack);
         }
-        self.note_first_card(asked.door, person, now);
+        if !is_remote {
+            self.note_first_card(asked.door, person, now);
+        }
         let with = persons.iter().filter(|other| *other != person).cloned().collect();
         let earlier = party.into_iter().flat_map(|member| member.to_spend);
         // What was presented last, the caller spends as always.
