@@ -4,6 +4,7 @@
 //! **Never:** a decision. If one is taken here, it belongs in a crate.
 
 mod doors;
+mod keypads;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,7 +22,7 @@ use godvision_access::pass::PassVerifier;
 use godvision_access::premises::{Kept, Plan, Premises};
 use godvision_access::reader::ReaderRegistry;
 use godvision_access::reader::component::ReaderUnit;
-use godvision_access::reader::soft::SoftReaders;
+use godvision_access::reader::soft::{SoftHandle, SoftReaders};
 use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, Spendable, Spending, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
@@ -55,8 +56,8 @@ use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
-    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
+    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, Keypad,
+    LockedOut, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -824,6 +825,22 @@ impl System for Running {
 
     fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>> {
         Box::pin(self.ask_relay(ask))
+    }
+
+    fn keypads(&self) -> Vec<Keypad> {
+        self.soft_readers()
+    }
+
+    fn keypad(&self, id: &Name) -> Result<SoftHandle, SystemError> {
+        self.soft_handle(id)
+    }
+
+    fn add_keypad<'a>(&'a self, id: &'a Name, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.add_soft_reader(id, door))
+    }
+
+    fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.remove_soft_reader(id))
     }
 
     fn health(&self) -> Vec<Health> {

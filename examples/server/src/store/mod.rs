@@ -11,6 +11,7 @@ mod chain;
 mod codes;
 mod faces;
 mod journal;
+mod keypads;
 mod passes;
 mod people;
 mod plates;
@@ -33,6 +34,7 @@ pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, Rule
 pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use keypads::{KeypadLink, KeypadLinks};
 pub use passes::{KeptPass, PASS_PAGE_MAX, PASSES_MAX, Withdrawal};
 pub use people::{
     KEYS_EACH_MAX, KeyKind, PEOPLE_MAX, PEOPLE_PAGE_MAX, PERSON_GROUPS_MAX, PERSON_NOTE_CHARS_MAX, PeopleQuery, Person,
@@ -68,6 +70,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "passes", include_str!("../../migrations/0006_passes.sql")),
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
     (8, "codes", include_str!("../../migrations/0008_codes.sql")),
+    (10, "keypads", include_str!("../../migrations/0010_keypads.sql")),
 ];
 
 /// Why the store did not do what it was asked.
@@ -224,6 +227,7 @@ pub struct Store {
     sessions: Sessions,
     settings: Settings,
     secrets: Secrets,
+    keypads: KeypadLinks,
     pool: SqlitePool,
 }
 
@@ -270,6 +274,7 @@ impl Store {
             plates: Plates::open(pool.clone(), Arc::clone(&clock)).await?,
             access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone())?,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
+            keypads: KeypadLinks::new(pool.clone(), secrets.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings,
             secrets,
@@ -320,6 +325,11 @@ impl Store {
     /// Passwords of cameras, archives and relays.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// The links of keypads on a page.
+    pub fn keypads(&self) -> &KeypadLinks {
+        &self.keypads
     }
 
     /// Writes out what waits, moves the write-ahead log into the database and closes it. Nothing is lost without it;

@@ -69,6 +69,7 @@ struct Inner {
     live: LiveHub,
     clock: Arc<dyn Clock>,
     throttle: Mutex<Throttle>,
+    keypad_views: Arc<Semaphore>,
     options: WebOptions,
 }
 
@@ -88,7 +89,10 @@ impl AppState {
         clock: Arc<dyn Clock>,
         options: WebOptions,
     ) -> Self {
-        Self { inner: Arc::new(Inner { system, store, live, clock, throttle: Mutex::default(), options }) }
+        let keypad_views = Arc::new(Semaphore::new(api::keypads::VIEWS_MAX));
+        Self {
+            inner: Arc::new(Inner { system, store, live, clock, throttle: Mutex::default(), keypad_views, options }),
+        }
     }
 
     fn system(&self) -> &dyn System {
@@ -109,6 +113,10 @@ impl AppState {
 
     fn options(&self) -> &WebOptions {
         &self.inner.options
+    }
+
+    fn keypad_views(&self) -> &Arc<Semaphore> {
+        &self.inner.keypad_views
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {

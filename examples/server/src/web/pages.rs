@@ -23,6 +23,7 @@ use crate::store::Role;
 
 pub(super) mod board;
 pub(super) mod faces;
+pub(super) mod keypads;
 pub(super) mod moments;
 pub(super) mod passes;
 pub(super) mod people;

@@ -62,6 +62,11 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/pass/{token}", ANYONE, get(pages::passes::pass)),
         // As with the link of a pass, for a resident's own codes.
         line(Method::GET, "/code/{token}", ANYONE, get(pages::passes::code)),
+        // A tablet beside a door has no account: the link makes it a keypad, and the door's rules and lockouts do the rest.
+        line(Method::GET, "/keypad/{token}", ANYONE, get(pages::keypads::keypad)),
+        line(Method::POST, "/keypad/{token}", ANYONE, post(api::keypads::typed)),
+        line(Method::GET, "/keypad/{token}/shown", ANYONE, get(api::keypads::shown)),
+        line(Method::GET, "/keypads", ADMIN, get(pages::keypads::list)),
         line(Method::GET, "/rules", ADMIN, get(pages::rules::rules)),
         line(Method::GET, "/doors", VIEWER, get(pages::doors)),
         line(Method::GET, "/board", VIEWER, get(pages::board::board)),
@@ -119,6 +124,11 @@ pub fn routes() -> Vec<Route> {
         line(Method::GET, "/api/v1/passes/{id}/qr", ADMIN, get(api::passes::png)),
         line(Method::GET, "/api/v1/passes/{id}/card", ADMIN, get(api::passes::card)),
         line(Method::POST, "/api/v1/passes/{id}/withdraw", ADMIN, post(api::passes::withdraw)),
+        line(Method::GET, "/api/v1/keypads", ADMIN, get(api::keypads::list)),
+        line(Method::POST, "/api/v1/keypads", ADMIN, post(api::keypads::add)),
+        line(Method::DELETE, "/api/v1/keypads/{id}", ADMIN, delete(api::keypads::remove)),
+        line(Method::POST, "/api/v1/keypads/{id}/link", ADMIN, post(api::keypads::renew_link)),
+        line(Method::DELETE, "/api/v1/keypads/{id}/link", ADMIN, delete(api::keypads::withdraw_link)),
         line(Method::GET, "/api/v1/rules", ADMIN, get(api::rules::get)),
         line(Method::PUT, "/api/v1/rules", ADMIN, put(api::rules::put).layer(rules)),
         line(Method::POST, "/api/v1/rules/check", ADMIN, post(api::rules::check).layer(rules)),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 pub use godvision_access::controller::PremisesCommand;
 use godvision_access::pass::PassId;
 pub use godvision_access::premises::{Failing, Freedom, Mode};
+use godvision_access::reader::soft::SoftHandle;
 use godvision_core::bus::{ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication};
@@ -292,6 +293,15 @@ pub struct PassRef {
     pub until: WallTime,
 }
 
+/// A keypad on a page: a reader without a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keypad {
+    /// The reader component: the source that rules and the journal speak of.
+    pub id: Name,
+    /// The door it belongs to, if it is linked to one.
+    pub door: Option<Name>,
+}
+
 /// How one part of the system is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -420,6 +430,38 @@ pub trait System: Send + Sync + 'static {
     /// # Errors
     /// [`SystemError`].
     fn read_relay(&self, ask: RelayAsk) -> BoxFuture<'_, Result<RelayReading, SystemError>>;
+
+    /// The keypads on pages, in the order of the site document.
+    fn keypads(&self) -> Vec<Keypad> {
+        Vec::new()
+    }
+
+    /// Where a page presents what is typed at a keypad, and sees what it shows.
+    ///
+    /// # Errors
+    /// [`SystemError::NotFound`].
+    fn keypad(&self, id: &Name) -> Result<SoftHandle, SystemError> {
+        Err(SystemError::NotFound { what: "keypad", id: id.to_string() })
+    }
+
+    /// Adds a keypad to the site document, at `door`, and puts it in force.
+    ///
+    /// # Errors
+    /// [`SystemError`]; then everything is as it was.
+    fn add_keypad<'a>(&'a self, id: &'a Name, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        let _ = door;
+        let refused = SystemError::Refused { detail: format!("{id}: this site has no keypads") };
+        Box::pin(async move { Err(refused) })
+    }
+
+    /// Takes a keypad out of the site document.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        let missing = SystemError::NotFound { what: "keypad", id: id.to_string() };
+        Box::pin(async move { Err(missing) })
+    }
 
     /// How the parts are.
     fn health(&self) -> Vec<Health>;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use godvision_access::reader::soft::{SoftHandle, SoftReaders};
 use godvision_core::bus::{ParamKind, ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication, Reason, Verdict};
@@ -13,8 +14,8 @@ use godvision_core::signal::media::{Codec, StreamState, VideoFormat};
 use godvision_core::{Clock, Name, WallTime};
 use godvision_server::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorField, DoorSetup,
-    DoorSource, Failing, Health, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading,
-    Switch, System, SystemError, Watching,
+    DoorSource, Failing, Health, Keypad, LockedOut, Mode, PassRef, PremisesCommand, PremisesNow, RelayAsk,
+    RelayReading, Switch, System, SystemError, Watching,
 };
 
 /// The site. Its lists can be filled before it is served.
@@ -30,6 +31,8 @@ pub(crate) struct Site {
     pub(crate) commands: Mutex<Vec<(PremisesCommand, String)>>,
     /// How often every pass was used.
     pub(crate) pass_uses: Mutex<u32>,
+    pub(crate) keypads: Mutex<Vec<Keypad>>,
+    pub(crate) soft: SoftReaders,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -127,6 +130,8 @@ impl Site {
             }),
             commands: Mutex::default(),
             pass_uses: Mutex::default(),
+            keypads: Mutex::default(),
+            soft: SoftReaders::default(),
         }
     }
 
@@ -354,6 +359,31 @@ impl System for Site {
         let took = Duration::from_millis(12);
         let told = RelayReading { is_on: false, took, driver: "simulated", is_timed_by_device: true };
         Box::pin(async move { Ok(told) })
+    }
+
+    fn keypads(&self) -> Vec<Keypad> {
+        self.keypads.lock().unwrap().clone()
+    }
+
+    fn keypad(&self, id: &Name) -> Result<SoftHandle, SystemError> {
+        if self.keypads().iter().all(|keypad| keypad.id != *id) {
+            return Err(not_found("keypad", id.as_str()));
+        }
+        Ok(self.soft.handle(&id.as_str().replace('/', "~")).unwrap())
+    }
+
+    fn add_keypad<'a>(&'a self, id: &'a Name, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            self.keypads.lock().unwrap().push(Keypad { id: id.clone(), door: Some(door.clone()) });
+            Ok(())
+        })
+    }
+
+    fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(async move {
+            self.keypads.lock().unwrap().retain(|keypad| keypad.id != *id);
+            Ok(())
+        })
     }
 
     fn health(&self) -> Vec<Health> {

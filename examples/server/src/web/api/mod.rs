@@ -9,6 +9,7 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keypads;
 pub(super) mod passes;
 pub(super) mod people;
 pub(super) mod plates;
