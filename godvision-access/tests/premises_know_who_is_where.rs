@@ -325,3 +325,26 @@ fn duress_opens_and_tells_the_owner_alone() {
     world.step(godvision_access::premises::Event::Acknowledged { door: door.clone() });
     assert_eq!(world.alarms(), [(AlarmKind::Duress, false)]);
 }
+
+#[test]
+fn a_button_pressed_elsewhere_is_the_second_of_two_and_never_the_first() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, ada, bob) = (name("front"), name("telegram"), name("ada"), name("bob"));
+    let face = Kinds::default().with(CredentialKind::Face);
+    let remote = Kinds::default().with(CredentialKind::Remote);
+    let at_the_door = Asked {
+        person: Some(&ada),
+        kind: CredentialKind::Face,
+        presented: face,
+        rules: Err(Reason::NotEnough),
+        completing: remote,
+        ..card(&door, &source)
+    };
+    let pressed = Asked { kind: CredentialKind::Remote, presented: remote, completing: face, ..at_the_door.clone() };
+    assert_eq!(world.ask_with(&pressed), Err(Reason::NotEnough), "nobody at the door waits for it");
+    assert_eq!(world.ask_with(&at_the_door), Err(Reason::AwaitsSecond));
+    assert_eq!(world.ask_with(&Asked { person: Some(&bob), ..pressed.clone() }), Err(Reason::NotEnough));
+    assert_eq!(world.premises.first_factor(&door, world.now), Some((&ada, face)), "and nobody is displaced");
+    let both = Asked { presented: remote.with(CredentialKind::Face), rules: Ok(()), ..pressed };
+    world.ask_with(&both).unwrap();
+}

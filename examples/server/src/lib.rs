@@ -13,5 +13,6 @@ pub mod wiring;
 
 pub mod board;
 pub mod metrics;
+pub mod notify;
 pub mod persons;
 pub mod sightings;

@@ -5,6 +5,7 @@
 
 mod doors;
 mod keypads;
+mod telegram;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -51,13 +52,15 @@ use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
+use crate::notify::telegram::{Telegram, TelegramUnit};
 use crate::sightings::SightingsUnit;
 use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
     Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, Keypad,
-    LockedOut, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, Watching,
+    LockedOut, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayReading, System, SystemError, TelegramSetup,
+    Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -80,6 +83,7 @@ struct Shared {
     spool: Arc<Spool>,
     switches: RecordSwitches,
     soft: SoftReaders,
+    telegram: Telegram,
 }
 
 impl Shared {
@@ -90,6 +94,7 @@ impl Shared {
             access,
             switches: RecordSwitches::default(),
             soft: SoftReaders::default(),
+            telegram: Telegram::default(),
             spool,
             clock,
         }
@@ -147,6 +152,7 @@ fn registry(
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
         .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
         .with(LiveUnit::new(shared.live.clone()))
+        .with(TelegramUnit::new(shared.telegram.clone(), store.cloned()))
         .with(shared.board.unit());
     (registry, doors)
 }
@@ -298,6 +304,8 @@ impl Wiring {
             models,
             file,
         });
+        let system: std::sync::Weak<Running> = Arc::downgrade(&running);
+        running.shared.telegram.attach(system);
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -841,6 +849,26 @@ impl System for Running {
 
     fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
         Box::pin(self.remove_soft_reader(id))
+    }
+
+    fn open_remotely<'a>(&'a self, door: &'a Name, person: &'a Name) -> BoxFuture<'a, Result<Decision, SystemError>> {
+        Box::pin(self.press_button(door, person))
+    }
+
+    fn telegram(&self) -> Telegram {
+        self.shared.telegram.clone()
+    }
+
+    fn telegram_setup(&self) -> TelegramSetup {
+        self.bot_setup()
+    }
+
+    fn put_telegram(&self, token: Option<Secret>, api: Option<String>) -> BoxFuture<'_, Result<(), SystemError>> {
+        Box::pin(self.put_bot(token, api))
+    }
+
+    fn remove_telegram(&self) -> BoxFuture<'_, Result<(), SystemError>> {
+        Box::pin(self.remove_bot())
     }
 
     fn health(&self) -> Vec<Health> {

@@ -240,7 +240,13 @@ impl Premises {
         }
         let plan = self.plan.door(asked.door);
         match asked.person {
-            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::NONE => {
+            // Who is elsewhere presents nothing more here, and must not take the place of somebody who waits: a button can
+            // only be the second of two.
+            Some(person)
+                if reason == Reason::NotEnough
+                    && asked.completing != Kinds::NONE
+                    && asked.kind != CredentialKind::Remote =>
+            {
                 let until = now.mono + plan.await_for;
                 let mut member = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
                 if let Some(Waiting::Second { person: first, to_spend: earlier, .. }) = entry.waiting.take()

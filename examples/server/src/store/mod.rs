@@ -19,6 +19,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod sightings;
+mod telegram;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,9 @@ pub use sightings::{
     CROPS_BYTES_MAX, KEPT_FOR, KeptSighting, NewSighting, SIGHTING_BATCH_MAX, SIGHTING_PAGE_MAX, SIGHTING_QUEUE_MAX,
     SIGHTINGS_MAX, SUBJECT_BYTES_MAX, SightingLimits, SightingQuery, Sightings,
 };
+pub use telegram::{
+    Binding, BindingCode, CODE_LIFE, CODE_TRIES, Notice, Notices, SAID_WITHIN, TelegramStore, WAITING_EACH_MAX, Waiting,
+};
 pub use users::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Role, USER_NAME_CHARS_MAX, User, Users};
 
 /// The database's file name in the data folder.
@@ -71,6 +75,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
     (8, "codes", include_str!("../../migrations/0008_codes.sql")),
     (10, "keypads", include_str!("../../migrations/0010_keypads.sql")),
+    (11, "telegram", include_str!("../../migrations/0011_telegram.sql")),
 ];
 
 /// Why the store did not do what it was asked.
@@ -228,6 +233,7 @@ pub struct Store {
     settings: Settings,
     secrets: Secrets,
     keypads: KeypadLinks,
+    telegram: TelegramStore,
     pool: SqlitePool,
 }
 
@@ -275,6 +281,7 @@ impl Store {
             access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone())?,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
             keypads: KeypadLinks::new(pool.clone(), secrets.clone(), Arc::clone(&clock)),
+            telegram: TelegramStore::new(pool.clone(), secrets.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings,
             secrets,
@@ -330,6 +337,11 @@ impl Store {
     /// The links of keypads on a page.
     pub fn keypads(&self) -> &KeypadLinks {
         &self.keypads
+    }
+
+    /// Who is reached by Telegram, and what is to be said.
+    pub fn telegram(&self) -> &TelegramStore {
+        &self.telegram
     }
 
     /// Writes out what waits, moves the write-ahead log into the database and closes it. Nothing is lost without it;

@@ -29,6 +29,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("plates.js", "text/javascript; charset=utf-8", include_str!("../../assets/plates.js")),
     ("rules.js", "text/javascript; charset=utf-8", include_str!("../../assets/rules.js")),
     ("sightings.js", "text/javascript; charset=utf-8", include_str!("../../assets/sightings.js")),
+    ("telegram.js", "text/javascript; charset=utf-8", include_str!("../../assets/telegram.js")),
     ("zones.js", "text/javascript; charset=utf-8", include_str!("../../assets/zones.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];

@@ -31,6 +31,7 @@ pub(super) mod plates;
 pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
+pub(super) mod telegram;
 
 /// What the frame around every page shows.
 struct Shell {

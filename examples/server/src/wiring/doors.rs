@@ -133,6 +133,7 @@ impl Running {
             let mut draft = Draft::read(text)?;
             if there.is_none() {
                 draft.add(door, UNIT, &[])?;
+                self.link_bots(&mut draft, door)?;
             }
             let values = sets.iter().filter_map(|(key, value)| Some((key.as_str(), toml_of(value)?)));
             draft.set(door, &values.collect::<Vec<_>>())?;
@@ -153,7 +154,7 @@ impl Running {
     }
 
     /// Edits the document with secrets that it names: they are put first, and put back if it is refused.
-    async fn edit_with(
+    pub(super) async fn edit_with(
         &self,
         sealed: &[(String, Secret)],
         edit: impl FnOnce(&str) -> anyhow::Result<String> + Send,

@@ -16,6 +16,7 @@ pub(super) mod plates;
 pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
+pub(super) mod telegram;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
