@@ -52,6 +52,7 @@ use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
+use crate::notify::mqtt::{MqttDoors, MqttUnit};
 use crate::notify::telegram::{Telegram, TelegramUnit};
 use crate::sightings::SightingsUnit;
 use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
@@ -84,6 +85,7 @@ struct Shared {
     switches: RecordSwitches,
     soft: SoftReaders,
     telegram: Telegram,
+    mqtt: MqttDoors,
 }
 
 impl Shared {
@@ -95,6 +97,7 @@ impl Shared {
             switches: RecordSwitches::default(),
             soft: SoftReaders::default(),
             telegram: Telegram::default(),
+            mqtt: MqttDoors::default(),
             spool,
             clock,
         }
@@ -152,6 +155,7 @@ fn registry(
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
         .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
         .with(LiveUnit::new(shared.live.clone()))
+        .with(MqttUnit::new(shared.mqtt.clone()))
         .with(TelegramUnit::new(shared.telegram.clone(), store.cloned()))
         .with(shared.board.unit());
     (registry, doors)
@@ -305,7 +309,8 @@ impl Wiring {
             file,
         });
         let system: std::sync::Weak<Running> = Arc::downgrade(&running);
-        running.shared.telegram.attach(system);
+        running.shared.telegram.attach(system.clone());
+        running.shared.mqtt.attach(system);
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {

@@ -101,7 +101,12 @@ async fn it_opens_by_a_rule_that_names_it_and_by_no_other() {
         "not the back one"
     );
     pressed(&offered, "✓ front: opened").await;
-    let lines = wiring.store().journal().query(Query { limit: 1000, ..Query::default() }).await.unwrap();
+    // The lock's own line follows in its own time.
+    let lines = async || wiring.store().journal().query(Query { limit: 1000, ..Query::default() }).await.unwrap();
+    while lines().await.iter().all(|line| line.code != "door.unlocked") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let lines = lines().await;
     let at =
         |code: &str| lines.iter().position(|line| line.code == code).unwrap_or_else(|| panic!("{code}: {lines:#?}"));
     assert!(at("access.admitted") > at("door.unlocked"), "newest first: decided and kept before the lock moved");

@@ -42,8 +42,13 @@ impl Running {
         }
     }
 
-    /// Every bot hears of `door`.
+    /// Whoever tells others what doors do hears of `door`.
     pub(super) fn link_bots(&self, draft: &mut Draft, door: &Name) -> anyhow::Result<()> {
+        for broker in self.names_of("mqtt") {
+            ["alarms", "events"]
+                .iter()
+                .try_for_each(|port| draft.link(&format!("{door}#{port}"), &format!("{broker}#{port}")))?;
+        }
         for bot in self.names_of(UNIT) {
             PORTS.iter().try_for_each(|port| draft.link(&format!("{door}#{port}"), &format!("{bot}#{port}")))?;
         }
@@ -98,7 +103,17 @@ impl Running {
             }
             Ok(draft.text())
         };
-        self.edit_with(&sealed, edit).await
+        let done = self.edit_with(&sealed, edit).await;
+        if done.is_err() && is_new_token && there.is_some() {
+            // With the token it had, which is back in its place.
+            self.edit(|text| {
+                let mut draft = Draft::read(text)?;
+                draft.enable(&name, true)?;
+                Ok(draft.text())
+            })
+            .await?;
+        }
+        done
     }
 
     pub(super) async fn remove_bot(&self) -> Result<(), SystemError> {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of this module")]
 
 pub(crate) mod bot_api;
+pub(crate) mod broker;
 pub(crate) mod log;
 pub(crate) mod site;
 

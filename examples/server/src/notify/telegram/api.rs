@@ -1,4 +1,4 @@
-//! The Bot API as far as it is used here (core.telegram.org/bots/api): seven methods, their answers and errors.
+//! The Bot API as far as it is used here (core.telegram.org/bots/api): six methods, their answers and errors.
 //!
 //! Own types of the few fields that are read: an update of a kind that this program does not know is passed over, where a
 //! complete set of types refuses the whole batch until it is brought up to date.
