@@ -284,6 +284,7 @@ impl Directory {
                 },
                 Err(_) => Ok(Holder::free(None)),
             },
+            Key::Remote { person } => self.holder_named(person),
             _ => Err(Reason::UnknownCredential),
         }
     }
@@ -476,5 +477,9 @@ mod tests {
         assert_eq!(directory.who(&manual("the boss")), Ok(Holder::free(None)));
         directory.revoke_person(&name("bob")).unwrap();
         assert_eq!(directory.who(&manual("bob")), Err(Reason::Revoked));
+        let remote = |person: &str| Key::Remote { person: name(person) };
+        assert_eq!(directory.who(&remote("ada")), Ok(Holder::free(Some(name("ada")))));
+        assert_eq!(directory.who(&remote("bob")), Err(Reason::Revoked));
+        assert_eq!(directory.who(&remote("admin")), Err(Reason::UnknownCredential), "an operator is no person");
     }
 }

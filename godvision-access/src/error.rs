@@ -386,7 +386,9 @@ pub enum RuleFault {
         text: String,
     },
     /// A credential that does not exist.
-    #[error("{kind:?} is no credential; write one of qr, pin, card, plate, face, manual, or two of them as card+pin")]
+    #[error(
+        "{kind:?} is no credential; write one of qr, pin, card, plate, face, manual, remote, or two of them as card+pin"
+    )]
     UnknownKind {
         /// The text.
         kind: String,

@@ -133,7 +133,7 @@ fn moments() -> impl Strategy<Value = WallTime> {
 }
 
 /// Nothing, every kind alone, and some together.
-const PRESENTED: [&str; 11] = [
+const PRESENTED: [&str; 14] = [
     "",
     "qr",
     "pin",
@@ -141,10 +141,13 @@ const PRESENTED: [&str; 11] = [
     "plate",
     "face",
     "manual",
+    "remote",
+    "pin+remote",
     "qr+plate",
     "pin+face",
     "pin+card+plate",
     "qr+pin+card+plate+face+manual",
+    "qr+pin+card+plate+face+manual+remote",
 ];
 
 fn assert_equal(

@@ -41,7 +41,7 @@ const RULES: &str = r#"
     name = "everybody"
     permit = ["anyone"]
     doors = ["yard/door"]
-    by = ["qr", "pin", "card", "plate", "face", "manual"]
+    by = ["qr", "pin", "card", "plate", "face", "manual", "remote"]
 "#;
 
 fn name(text: &str) -> Name {

@@ -134,6 +134,30 @@ fn leaving_is_not_refused_where_the_way_out_leads_into_a_guarded_area() {
     assert_eq!(world.goes_in("back", "ada"), Err(Reason::PassedBack), "coming in is");
 }
 
+/// Whoever presses a button elsewhere is not at the door: they are not the second of two, and nobody counts them as inside.
+#[test]
+fn a_button_elsewhere_lets_in_nobody_who_is_counted() {
+    let (door, source, ada) = (name("front"), name("front/telegram"), name("ada"));
+    let remote = Kinds::default().with(CredentialKind::Remote);
+    let asked = Asked { person: Some(&ada), kind: CredentialKind::Remote, presented: remote, ..card(&door, &source) };
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    world.ask_with(&asked).unwrap();
+    world.through("front");
+    assert!(world.inside("lab").is_empty());
+    let escort = Some(Escort { of: name("visitors"), by: name("staff") });
+    for (area, plan) in [
+        (AreaPlan::default(), DoorPlan { is_two_person: true, ..DoorPlan::default() }),
+        (AreaPlan::default(), DoorPlan { escort, ..DoorPlan::default() }),
+        (AreaPlan { is_two_person: true, ..AreaPlan::default() }, DoorPlan::default()),
+        (AreaPlan { occupancy_max: Some(3), ..AreaPlan::default() }, DoorPlan::default()),
+        (AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default()),
+    ] {
+        let mut world = lab(area, plan);
+        let _ = world.card("front", "bob");
+        assert_eq!(world.ask_with(&asked), Err(Reason::NotEnough));
+    }
+}
+
 #[test]
 fn an_operator_can_forgive() {
     let mut world = lab(AreaPlan { passback: Passback::Hard, ..AreaPlan::default() }, DoorPlan::default());
@@ -397,4 +421,27 @@ fn duress_opens_and_tells_the_owner_alone() {
     }
     world.step(godvision_access::premises::Event::Acknowledged { door: door.clone() });
     assert_eq!(world.alarms(), [(AlarmKind::Duress, false)]);
+}
+
+#[test]
+fn a_button_pressed_elsewhere_is_the_second_of_two_and_never_the_first() {
+    let mut world = lab(AreaPlan::default(), DoorPlan::default());
+    let (door, source, ada, bob) = (name("front"), name("telegram"), name("ada"), name("bob"));
+    let face = Kinds::default().with(CredentialKind::Face);
+    let remote = Kinds::default().with(CredentialKind::Remote);
+    let at_the_door = Asked {
+        person: Some(&ada),
+        kind: CredentialKind::Face,
+        presented: face,
+        rules: Err(Reason::NotEnough),
+        completing: remote,
+        ..card(&door, &source)
+    };
+    let pressed = Asked { kind: CredentialKind::Remote, presented: remote, completing: face, ..at_the_door.clone() };
+    assert_eq!(world.ask_with(&pressed), Err(Reason::NotEnough), "nobody at the door waits for it");
+    assert_eq!(world.ask_with(&at_the_door), Err(Reason::AwaitsSecond));
+    assert_eq!(world.ask_with(&Asked { person: Some(&bob), ..pressed.clone() }), Err(Reason::NotEnough));
+    assert_eq!(world.premises.first_factor(&door, world.now), Some((&ada, face)), "and nobody is displaced");
+    let both = Asked { presented: remote.with(CredentialKind::Face), rules: Ok(()), ..pressed };
+    world.ask_with(&both).unwrap();
 }

@@ -80,7 +80,7 @@ fn the_written_form_is_read_back_and_is_the_only_one() {
         [[rule]]
         name = "not-bob"
         forbid = ["bob"]
-        by = ["qr", "pin", "card", "plate", "face", "manual"]
+        by = ["qr", "pin", "card", "plate", "face", "manual", "remote"]
         doors = ["any"]
         from = 2026-10-25T02:30:00.000001+02:00
         [[rule]]

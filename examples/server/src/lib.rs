@@ -13,6 +13,7 @@ pub mod wiring;
 
 pub mod board;
 pub mod metrics;
+pub mod notify;
 pub mod persons;
 pub mod rules_form;
 pub mod sightings;

@@ -4,6 +4,8 @@
 //! **Never:** a decision. If one is taken here, it belongs in a crate.
 
 mod doors;
+mod keypads;
+mod telegram;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,7 +24,7 @@ use godvision_access::pass::PassVerifier;
 use godvision_access::premises::{Kept, Plan, Premises};
 use godvision_access::reader::ReaderRegistry;
 use godvision_access::reader::component::ReaderUnit;
-use godvision_access::reader::soft::SoftReaders;
+use godvision_access::reader::soft::{SoftHandle, SoftReaders};
 use godvision_access::relay::RelayRegistry;
 use godvision_access::spent::{MemorySpent, Spendable, Spending, SpentStore};
 use godvision_access::{AccessControl, RuleSet};
@@ -51,14 +53,16 @@ use godvision_vision::sensors::{FaceUnit, MotionUnit, PlateUnit, QrUnit};
 
 use crate::board::Board;
 use crate::metrics;
+use crate::notify::mqtt::{MqttDoors, MqttUnit};
+use crate::notify::telegram::{Telegram, TelegramUnit};
 use crate::sightings::SightingsUnit;
 use crate::site::{self, ARCHIVE_SECRET, Draft, SITE_FILE};
 use crate::store::{Store, Switch};
 use crate::web::live::{LiveHub, LiveLimits, LiveUnit};
 use crate::web::system::{
-    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, LockedOut,
-    PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayForm, RelayReading, RelayShown, System, SystemError,
-    Watching,
+    Analysis, AreaNow, Camera, Clip, ClipQuery, ClipReader, ClipState, Door, DoorChange, DoorSetup, Health, Keypad,
+    LockedOut, PassRef, PremisesCommand, PremisesNow, RelayAsk, RelayForm, RelayReading, RelayShown, System,
+    SystemError, TelegramSetup, Watching,
 };
 
 /// The folder of clips that are not yet archived, in the data folder.
@@ -81,6 +85,8 @@ struct Shared {
     spool: Arc<Spool>,
     switches: RecordSwitches,
     soft: SoftReaders,
+    telegram: Telegram,
+    mqtt: MqttDoors,
 }
 
 impl Shared {
@@ -91,6 +97,8 @@ impl Shared {
             access,
             switches: RecordSwitches::default(),
             soft: SoftReaders::default(),
+            telegram: Telegram::default(),
+            mqtt: MqttDoors::default(),
             spool,
             clock,
         }
@@ -148,6 +156,8 @@ fn registry(
         .with(RecorderUnit::new(Arc::clone(&shared.spool), shared.switches.clone()))
         .with(ArchiverUnit::new(Arc::clone(&shared.spool), archive))
         .with(LiveUnit::new(shared.live.clone()))
+        .with(MqttUnit::new(shared.mqtt.clone()))
+        .with(TelegramUnit::new(shared.telegram.clone(), store.cloned()))
         .with(shared.board.unit());
     (registry, doors)
 }
@@ -299,6 +309,9 @@ impl Wiring {
             models,
             file,
         });
+        let system: std::sync::Weak<Running> = Arc::downgrade(&running);
+        running.shared.telegram.attach(system.clone());
+        running.shared.mqtt.attach(system);
         // Recording is switched before anything runs, so that a switch that is off stays off.
         for camera in running.names_of("camera") {
             if running.store.settings().switch(&camera, Switch::Archive).await? == Some(false) {
@@ -881,6 +894,42 @@ impl System for Running {
         form: RelayForm,
     ) -> BoxFuture<'a, Result<Secret, SystemError>> {
         Box::pin(self.address_of(door, form))
+    }
+
+    fn keypads(&self) -> Vec<Keypad> {
+        self.soft_readers()
+    }
+
+    fn keypad(&self, id: &Name) -> Result<SoftHandle, SystemError> {
+        self.soft_handle(id)
+    }
+
+    fn add_keypad<'a>(&'a self, id: &'a Name, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.add_soft_reader(id, door))
+    }
+
+    fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        Box::pin(self.remove_soft_reader(id))
+    }
+
+    fn open_remotely<'a>(&'a self, door: &'a Name, person: &'a Name) -> BoxFuture<'a, Result<Decision, SystemError>> {
+        Box::pin(self.press_button(door, person))
+    }
+
+    fn telegram(&self) -> Telegram {
+        self.shared.telegram.clone()
+    }
+
+    fn telegram_setup(&self) -> TelegramSetup {
+        self.bot_setup()
+    }
+
+    fn put_telegram(&self, token: Option<Secret>, api: Option<String>) -> BoxFuture<'_, Result<(), SystemError>> {
+        Box::pin(self.put_bot(token, api))
+    }
+
+    fn remove_telegram(&self) -> BoxFuture<'_, Result<(), SystemError>> {
+        Box::pin(self.remove_bot())
     }
 
     fn health(&self) -> Vec<Health> {

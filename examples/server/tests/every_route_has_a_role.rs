@@ -4,14 +4,16 @@ mod common;
 
 use axum::http::{Method, StatusCode};
 use common::Server;
-use godvision_core::Secret;
+use godvision_core::{Name, Secret};
 use godvision_server::store::Role;
 use godvision_server::web::route::{Access, routes};
 use godvision_server::web::system::{DoorChange, System};
 
 /// What a route is asked with so that a right answer is possible.
 fn path(template: &str) -> String {
-    let id = if template.contains("/doors/") {
+    let id = if template.contains("/keypads/") {
+        "keypad%2Ffront"
+    } else if template.contains("/doors/") {
         "house%2Ffront"
     } else if template.contains("/clips/") {
         "yard%2F1"
@@ -46,6 +48,10 @@ fn body(template: &str) -> Option<&'static str> {
         "/api/v1/doors/{id}/lockdown" | "/api/v1/lockdown" | "/api/v1/emergency" => Some(r#"{"on": true}"#),
         "/api/v1/premises/forgive" => Some(r#"{"person": "bob"}"#),
         "/api/v1/premises/unblock" => Some(r#"{"reader": "yard/keypad"}"#),
+        "/api/v1/keypads" => Some(r#"{"name": "keypad/front", "door": "house/front"}"#),
+        "/keypad/{token}" => Some("2580"),
+        "/api/v1/telegram" => Some(r#"{"api": null}"#),
+        "/api/v1/telegram/people/{id}/code" | "/api/v1/telegram/people/{id}" => Some(r#"{"notices": ["alarms"]}"#),
         "/api/v1/passes" => Some(r#"{"doors": ["any"]}"#),
         "/api/v1/passes/{id}/withdraw" => Some(r#"{"reason": "lost"}"#),
         "/api/v1/pass-keys/{id}/withdraw" => Some(r#"{"reason": "stolen"}"#),
@@ -102,6 +108,26 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
         let (access, carl) = (server.store.access(), "carl".parse().unwrap());
         access.renew_code(&carl, common::line()).await.unwrap();
         path = template.replace("{token}", access.code_link(&carl).await.unwrap().unwrap().expose());
+    }
+    if template.contains("/keypad") {
+        let keypad: Name = "keypad/front".parse().unwrap();
+        server.site.remove_keypad(&keypad).await.unwrap();
+        server.site.add_keypad(&keypad, &"house/front".parse().unwrap()).await.unwrap();
+        let link = server.store.keypads().renew(&keypad, "ada").await.unwrap();
+        path = path.replace("{token}", link.token.expose());
+        if template.ends_with("/shown") {
+            // It goes on until the link is withdrawn.
+            let store = server.store.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                store.keypads().withdraw(&keypad).await.unwrap();
+            });
+        }
+    }
+    if template.contains("/telegram/people/") {
+        common::known(&server.store, "bob").await;
+        common::bound(&server.store, "bob", 7).await;
+        path = template.replace("{id}", "bob");
     }
     if template == "/pass/{token}" {
         let pass = common::pass(&server.store).await.to_string();
@@ -180,6 +206,9 @@ async fn only_the_way_in_is_open_to_anyone() {
         "POST /logout",
         "GET /pass/{token}",
         "GET /code/{token}",
+        "GET /keypad/{token}",
+        "POST /keypad/{token}",
+        "GET /keypad/{token}/shown",
         "GET /assets/{name}",
         "GET /api/v1/openapi.json",
         "GET /api/v1/health",

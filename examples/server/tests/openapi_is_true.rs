@@ -251,6 +251,27 @@ async fn answers_fit_their_schemas() {
         ("/relay-status", "post", ask(Method::POST, "/api/v1/relay-status", r#"{"door": "shed"}"#).send().await),
         ("/doors/{id}", "delete", server.request(Method::DELETE, "/api/v1/doors/shed").token(&token).send().await),
     ]);
+    let empty = async |method: Method, path: &str| server.request(method, path).token(&token).send().await;
+    common::known(&server.store, "tess").await;
+    common::bound(&server.store, "tess", 7).await;
+    let tess = "/api/v1/telegram/people/tess";
+    let told = r#"{"notices": ["alarms", "refusals", "openings"]}"#;
+    let keypad = r#"{"name": "keypad/front", "door": "house/front"}"#;
+    let link = "/api/v1/keypads/keypad%2Ffront/link";
+    answers.extend([
+        ("/telegram", "get", server.get("/api/v1/telegram", &token).await),
+        ("/telegram", "put", ask(Method::PUT, "/api/v1/telegram", r#"{"token": null}"#).send().await),
+        ("/telegram", "delete", empty(Method::DELETE, "/api/v1/telegram").await),
+        ("/telegram/people/{id}", "put", ask(Method::PUT, tess, told).send().await),
+        ("/telegram/people/{id}/test", "post", empty(Method::POST, &format!("{tess}/test")).await),
+        ("/telegram/people/{id}/code", "post", ask(Method::POST, &format!("{tess}/code"), told).send().await),
+        ("/telegram/people/{id}", "delete", empty(Method::DELETE, tess).await),
+        ("/keypads", "post", ask(Method::POST, "/api/v1/keypads", keypad).send().await),
+        ("/keypads/{id}/link", "post", empty(Method::POST, link).await),
+        ("/keypads", "get", server.get("/api/v1/keypads", &token).await),
+        ("/keypads/{id}/link", "delete", empty(Method::DELETE, link).await),
+        ("/keypads/{id}", "delete", empty(Method::DELETE, "/api/v1/keypads/keypad%2Ffront").await),
+    ]);
     // Afterwards the lists are empty.
     let emptied = [("forgive", r#"{"person": "bob"}"#), ("unblock", r#"{"reader": "yard/keypad"}"#)];
     for (path, body) in emptied {

@@ -182,10 +182,12 @@ impl Premises {
             return Err(self.refused(asked, reason, now, effects));
         }
         let is_manual = asked.kind == CredentialKind::Manual;
+        // Who presses a button elsewhere sees nothing of what is going on at the door.
+        let is_remote = asked.kind == CredentialKind::Remote;
         let plan = self.plan.door(asked.door);
         let may_override = plan.lockdown_override.as_ref().zip(asked.person);
         let overrides = may_override.is_some_and(|(group, person)| self.plan.is_member(group, person));
-        if entry.is_locked_down && (is_manual || !overrides) {
+        if entry.is_locked_down && (is_manual || is_remote || !overrides) {
             return Err(Reason::LockedDown);
         }
         let is_leaving = plan.exit_sources.contains(asked.source);
@@ -197,6 +199,15 @@ impl Premises {
         };
         if !self.still_counts(asked, now) {
             return Err(Reason::NotEnough);
+        }
+        if is_remote && asked.presented.without(CredentialKind::Remote).is_empty() {
+            // Whoever comes in is not them, and where it matters who comes in that is not enough.
+            let minds = self.minds_who_comes(asked.door);
+            return if minds {
+                Err(Reason::NotEnough)
+            } else {
+                Ok(self.give(asked.door, Given::to_anybody(is_leaving), now))
+            };
         }
         let Some(entry) = self.doors.get(asked.door) else { return Err(Reason::NoDoor) };
         let mut own = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
@@ -237,6 +248,15 @@ impl Premises {
         Ok(Grant { with, to_spend, ..self.give(asked.door, given, now) })
     }
 
+    /// Whether it matters at this door who comes and goes, beyond the rules.
+    fn minds_who_comes(&self, door: &Name) -> bool {
+        let plan = self.plan.door(door);
+        let areas = plan.from.iter().chain(&plan.into).filter_map(|area| self.plan.area(area));
+        let mut minded =
+            areas.filter(|it| it.passback != Passback::Off || it.occupancy_max.is_some() || it.is_two_person);
+        plan.is_two_person || plan.escort.is_some() || minded.next().is_some()
+    }
+
     /// Whether what was presented before still waits here, to be counted with this and, if it is a pass, spent with it. The
     /// rules were asked a little earlier: its time may have ended since.
     fn still_counts(&self, asked: &Asked<'_>, now: Stamp) -> bool {
@@ -263,7 +283,14 @@ impl Premises {
             return reason;
         }
         match asked.person {
-            Some(person) if reason == Reason::NotEnough && asked.completing != Kinds::NONE && still_counts => {
+            // Who is elsewhere presents nothing more here, and must not take the place of somebody who waits: a button can
+            // only be the second of two.
+            Some(person)
+                if reason == Reason::NotEnough
+                    && asked.completing != Kinds::NONE
+                    && asked.kind != CredentialKind::Remote
+                    && still_counts =>
+            {
                 let until = now.mono + self.plan.door(asked.door).await_for;
                 let mut member = Member { person: person.clone(), to_spend: asked.to_spend.iter().copied().collect() };
                 if let Some(earlier) = entry.second.take().filter(|it| it.person == *person && it.until > now.mono) {

@@ -25,18 +25,21 @@ pub enum CredentialKind {
     Face,
     /// An operator's own act.
     Manual,
+    /// A person's own act from elsewhere, by a button in a messenger. Nobody sees who holds the telephone, or who goes
+    /// through the door: opens only where a rule names it.
+    Remote,
 }
 
 impl CredentialKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Qr, Self::Pin, Self::Card, Self::Plate, Self::Face, Self::Manual];
+    pub const ALL: [Self; 7] = [Self::Qr, Self::Pin, Self::Card, Self::Plate, Self::Face, Self::Manual, Self::Remote];
 
     /// The kind of `key`; `None` for kinds that this version does not know.
     pub fn of(key: &Key) -> Option<Self> {
         Self::from_code(key.kind())
     }
 
-    /// `qr`, `pin`, `card`, `plate`, `face`, `manual`.
+    /// `qr`, `pin`, `card`, `plate`, `face`, `manual`, `remote`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Qr => "qr",
@@ -45,6 +48,7 @@ impl CredentialKind {
             Self::Plate => "plate",
             Self::Face => "face",
             Self::Manual => "manual",
+            Self::Remote => "remote",
         }
     }
 
@@ -62,7 +66,7 @@ impl Kinds {
     /// Nothing.
     pub const NONE: Self = Self(0);
     /// Every kind.
-    pub const ALL: Self = Self(0x3f);
+    pub const ALL: Self = Self(0x7f);
 
     /// With `kind` too.
     #[must_use]
@@ -145,37 +149,49 @@ impl fmt::Debug for Kinds {
     }
 }
 
-/// Alternatives: 6 kinds alone and 15 pairs.
-const ALTERNATIVES: usize = 21;
+/// The kinds that there were when bits were first written into snapshots.
+const FIRST_KINDS: u32 = 6;
+/// Alternatives: 7 kinds alone and 21 pairs.
+const ALTERNATIVES: usize = 28;
 
-/// Every alternative as a set: the bits of [`By`] are its places here.
+/// Every alternative as a set: the bits of [`By`] are its places here, and a place never changes, for they stand in
+/// snapshots. First the first kinds alone, then their pairs; after these each later kind alone, then with each earlier.
 #[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses an index that is wrong")]
 const SETS: [Kinds; ALTERNATIVES] = {
     let mut sets = [Kinds::NONE; ALTERNATIVES];
-    let (mut next, mut bits) = (0, 1u8);
-    // Those of one kind first, so that they keep their bit from `Kinds`.
-    while bits < 0x40 {
-        sets[next] = Kinds(bits);
-        next += 1;
-        bits <<= 1;
-    }
-    bits = 1;
-    while bits < 0x40 {
-        if bits.count_ones() == 2 {
-            sets[next] = Kinds(bits);
-            next += 1;
+    let (mut next, mut count, mut bits) = (0, 1, 1u32);
+    while count <= 2 {
+        while bits < 1 << FIRST_KINDS {
+            if bits.count_ones() == count {
+                sets[next] = Kinds(bits as u8);
+                next += 1;
+            }
+            bits += 1;
         }
-        bits += 1;
+        count += 1;
+        bits = 1;
+    }
+    let mut kind = FIRST_KINDS;
+    while kind < CredentialKind::ALL.len() as u32 {
+        sets[next] = Kinds(1 << kind);
+        next += 1;
+        let mut other = 0;
+        while other < kind {
+            sets[next] = Kinds(1 << kind | 1 << other);
+            next += 1;
+            other += 1;
+        }
+        kind += 1;
     }
     sets
 };
 
-/// For each of the 64 sets, the alternatives that are part of it.
+/// For each of the 128 sets, the alternatives that are part of it.
 #[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses an index that is wrong")]
-const SUBSETS: [u32; 64] = {
-    let mut table = [0; 64];
+const SUBSETS: [u32; 128] = {
+    let mut table = [0; 128];
     let mut set = 0;
-    while set < 64 {
+    while set < 128 {
         let mut alternative = 0;
         while alternative < ALTERNATIVES {
             if SETS[alternative].0 & !(set as u8) == 0 {
@@ -188,15 +204,38 @@ const SUBSETS: [u32; 64] = {
     table
 };
 
+/// The bit of `kind` alone.
+#[expect(clippy::indexing_slicing, reason = "the loop ends at the kind, which is among the alternatives")]
+const fn alone(kind: CredentialKind) -> u32 {
+    let mut place = 0;
+    while SETS[place].0 != 1 << kind as u8 {
+        place += 1;
+    }
+    1 << place
+}
+
+/// Each kind alone.
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses an index that is wrong")]
+const EACH_ALONE: u32 = {
+    let (mut bits, mut place) = (0, 0);
+    while place < ALTERNATIVES {
+        if SETS[place].0.count_ones() == 1 {
+            bits |= 1 << place;
+        }
+        place += 1;
+    }
+    bits
+};
+
 /// What a rule asks for: alternatives, each one kind or two together.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct By(u32);
 
 impl By {
     /// Any kind alone: what a prohibition means when it names none.
-    pub const ANYTHING: Self = Self(0x3f);
-    /// Any kind alone but a plate: what a permission means when it names none.
-    pub const USUAL: Self = Self(0x3f & !(1 << CredentialKind::Plate as u8));
+    pub const ANYTHING: Self = Self(EACH_ALONE);
+    /// Any kind alone but a plate and a remote act: what a permission means when it names none.
+    pub const USUAL: Self = Self(EACH_ALONE & !alone(CredentialKind::Plate) & !alone(CredentialKind::Remote));
 
     /// With the alternative `kinds` too; `None` unless these are one or two.
     #[must_use]
@@ -215,15 +254,15 @@ impl By {
         self.0 == 0
     }
 
-    /// The alternatives: single kinds first.
+    /// The alternatives, in an order that does not change from version to version.
     pub fn alternatives(self) -> impl Iterator<Item = Kinds> {
         SETS.into_iter().enumerate().filter(move |(place, _)| self.0 & (1 << place) != 0).map(|(_, set)| set)
     }
 
-    /// What the person at the door could present: everything but an operator's act alone, which does not wait for
-    /// anybody's second credential.
+    /// What the person at the door could present: everything but an operator's act alone and a remote one alone, which
+    /// do not wait for anybody's second credential.
     pub(super) const fn at_the_door(self) -> Self {
-        Self(self.0 & !(1 << CredentialKind::Manual as u8))
+        Self(self.0 & !alone(CredentialKind::Manual) & !alone(CredentialKind::Remote))
     }
 
     pub(super) const fn bits(self) -> u32 {
@@ -239,7 +278,7 @@ impl By {
 /// Each kind alone is an alternative.
 impl FromIterator<CredentialKind> for By {
     fn from_iter<T: IntoIterator<Item = CredentialKind>>(kinds: T) -> Self {
-        Self(kinds.into_iter().fold(0, |bits, kind| bits | 1 << kind as u8))
+        Self(kinds.into_iter().fold(0, |bits, kind| bits | alone(kind)))
     }
 }
 
@@ -270,7 +309,7 @@ mod tests {
         for alternative in SETS {
             let by = By::default().or(alternative).unwrap();
             assert_eq!(by.alternatives().collect::<Vec<_>>(), [alternative]);
-            for presented in (0..64).map(Kinds) {
+            for presented in (0..128).map(Kinds) {
                 let contains = alternative.iter().all(|kind| presented.has(kind));
                 assert_eq!(by.is_met_by(presented), contains, "{by} by {presented}");
             }
@@ -279,6 +318,17 @@ mod tests {
         assert_eq!(By::default().or(Kinds::from_code("card+pin+qr").unwrap()), None, "three");
         assert!(!By::USUAL.is_met_by(CredentialKind::Plate.into()));
         assert!(By::ANYTHING.is_met_by(CredentialKind::Plate.into()));
+        assert!(!By::USUAL.is_met_by(CredentialKind::Remote.into()));
+        assert!(By::ANYTHING.is_met_by(CredentialKind::Remote.into()));
+    }
+
+    #[test]
+    fn places_that_stand_in_snapshots_stay() {
+        let place = |code: &str| By::default().or(Kinds::from_code(code).unwrap()).unwrap().bits().trailing_zeros();
+        let places = ["qr", "manual", "qr+pin", "qr+card", "pin+card", "face+manual", "remote", "remote+qr"].map(place);
+        assert_eq!(places, [0, 5, 6, 7, 8, 20, 21, 22]);
+        let all: std::collections::BTreeSet<u8> = SETS.iter().map(|set| set.0).collect();
+        assert_eq!(all.len(), ALTERNATIVES, "each once");
     }
 
     #[test]

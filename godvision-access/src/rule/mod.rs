@@ -183,7 +183,7 @@ impl RuleSet {
     ///     name = "staff"
     ///     permit = ["group:staff"]          # a person's name, "group:NAME" or "anyone"
     ///     doors = ["group:yard", "store"]   # a door's name, "group:NAME" or "any"
-    ///     by = ["qr", "plate+pin"]          # one or two together; left out: anything but a plate alone
+    ///     by = ["qr", "plate+pin"]          # one or two together; left out: anything but a plate or "remote" alone
     ///     during = "office"                 # left out: always
     ///     until = 2030-01-01                # and from; left out: for ever
     ///     priority = 5                      # of permissions that apply, the highest is named; left out: 0

@@ -229,7 +229,7 @@ pub(super) const SCHEDULES: Record = Record {
 };
 
 const EITHER: Required = Required::OneOf(&["permit", "forbid"]);
-const KINDS: &[&str] = &["qr", "pin", "card", "plate", "face", "manual"];
+const KINDS: &[&str] = &["qr", "pin", "card", "plate", "face", "manual", "remote"];
 
 pub(super) const RULE: Record = Record {
     table: "rule",
@@ -245,8 +245,8 @@ pub(super) const RULE: Record = Record {
             "by",
             FieldKind::By { kinds: KINDS },
             Required::No,
-            "With which credentials: any of these. If left out, a permission holds for anything but a plate alone, a \
-             prohibition for anything.",
+            "With which credentials: any of these. If left out, a permission holds for anything but a plate or a remote \
+             button alone, a prohibition for anything.",
         ),
         field("during", FieldKind::Schedule, Required::No, "Only inside this schedule; always if left out."),
         field("from", FieldKind::Moment, Required::No, "Only from this moment on."),

@@ -32,10 +32,16 @@ pub enum Key {
         /// The operator.
         operator: String,
     },
+    /// A person's own act from elsewhere: a button in a messenger. They are not seen at the door; that it is they, the
+    /// application has checked.
+    Remote {
+        /// The person.
+        person: Name,
+    },
 }
 
 impl Key {
-    /// `qr`, `pin`, `card`, `plate`, `face` or `manual`.
+    /// `qr`, `pin`, `card`, `plate`, `face`, `manual` or `remote`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Qr(_) => "qr",
@@ -44,6 +50,7 @@ impl Key {
             Self::Plate(_) => "plate",
             Self::Face { .. } => "face",
             Self::Manual { .. } => "manual",
+            Self::Remote { .. } => "remote",
         }
     }
 }
@@ -54,6 +61,7 @@ impl fmt::Debug for Key {
         match self {
             Self::Face { person, live } => write!(f, "face {person} (live: {live})"),
             Self::Manual { operator } => write!(f, "manual by {operator:?}"),
+            Self::Remote { person } => write!(f, "remote by {person}"),
             other => f.write_str(other.kind()),
         }
     }

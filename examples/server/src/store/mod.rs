@@ -11,6 +11,7 @@ mod chain;
 mod codes;
 mod faces;
 mod journal;
+mod keypads;
 mod pass_keys;
 mod passes;
 mod people;
@@ -19,6 +20,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod sightings;
+mod telegram;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ pub use access::{Access, AccessProblem, RULE_VERSIONS_MAX, RULES_BYTES_MAX, Rule
 pub use chain::{BadHead, BreakKind, Broken, ChainHead, NotedHead, Verified, verify};
 pub use faces::{ENROL_PHOTOS_MAX, FACES_FILE, FaceProblem, Faces, PHOTO_BYTES_MAX, PHOTO_SIDE_MAX, Prepared};
 pub use journal::{BATCH_ROWS_MAX, QUEUE_ROWS_MAX, SqliteJournal, TEXT_BYTES_MAX};
+pub use keypads::{KeypadLink, KeypadLinks};
 pub use pass_keys::{KeptKey, KeyState};
 pub use passes::{KeptPass, PASS_PAGE_MAX, PASSES_MAX, Withdrawal};
 pub use people::{
@@ -49,6 +52,9 @@ pub use settings::{Settings, Switch};
 pub use sightings::{
     CROPS_BYTES_MAX, KEPT_FOR, KeptSighting, NewSighting, SIGHTING_BATCH_MAX, SIGHTING_PAGE_MAX, SIGHTING_QUEUE_MAX,
     SIGHTINGS_MAX, SUBJECT_BYTES_MAX, SightingLimits, SightingQuery, Sightings,
+};
+pub use telegram::{
+    Binding, BindingCode, CODE_LIFE, CODE_TRIES, Notice, Notices, SAID_WITHIN, TelegramStore, WAITING_EACH_MAX, Waiting,
 };
 pub use users::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Role, USER_NAME_CHARS_MAX, User, Users};
 
@@ -71,6 +77,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "duress", include_str!("../../migrations/0007_duress.sql")),
     (8, "codes", include_str!("../../migrations/0008_codes.sql")),
     (9, "removed", include_str!("../../migrations/0009_removed.sql")),
+    (10, "keypads", include_str!("../../migrations/0010_keypads.sql")),
+    (11, "telegram", include_str!("../../migrations/0011_telegram.sql")),
     (12, "pass_keys", include_str!("../../migrations/0012_pass_keys.sql")),
 ];
 
@@ -228,6 +236,8 @@ pub struct Store {
     sessions: Sessions,
     settings: Settings,
     secrets: Secrets,
+    keypads: KeypadLinks,
+    telegram: TelegramStore,
     pool: SqlitePool,
 }
 
@@ -273,6 +283,8 @@ impl Store {
             access: Access::new(pool.clone(), Arc::clone(&clock), folder.to_owned(), secrets.clone(), faces.clone())?,
             faces,
             users: Users::new(pool.clone(), Arc::clone(&clock)),
+            keypads: KeypadLinks::new(pool.clone(), secrets.clone(), Arc::clone(&clock)),
+            telegram: TelegramStore::new(pool.clone(), secrets.clone(), Arc::clone(&clock)),
             sessions: Sessions::new(pool.clone(), clock),
             settings,
             secrets,
@@ -323,6 +335,16 @@ impl Store {
     /// Passwords of cameras, archives and relays.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// The links of keypads on a page.
+    pub fn keypads(&self) -> &KeypadLinks {
+        &self.keypads
+    }
+
+    /// Who is reached by Telegram, and what is to be said.
+    pub fn telegram(&self) -> &TelegramStore {
+        &self.telegram
     }
 
     /// Writes out what waits, moves the write-ahead log into the database and closes it. Nothing is lost without it;

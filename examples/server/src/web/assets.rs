@@ -21,6 +21,9 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("faces.js", "text/javascript; charset=utf-8", include_str!("../../assets/faces.js")),
     ("form.js", "text/javascript; charset=utf-8", include_str!("../../assets/form.js")),
     ("pass_keys.js", "text/javascript; charset=utf-8", include_str!("../../assets/pass_keys.js")),
+    ("keypad.css", "text/css; charset=utf-8", include_str!("../../assets/keypad.css")),
+    ("keypad.js", "text/javascript; charset=utf-8", include_str!("../../assets/keypad.js")),
+    ("keypads.js", "text/javascript; charset=utf-8", include_str!("../../assets/keypads.js")),
     ("passes.js", "text/javascript; charset=utf-8", include_str!("../../assets/passes.js")),
     ("people.js", "text/javascript; charset=utf-8", include_str!("../../assets/people.js")),
     ("premises.js", "text/javascript; charset=utf-8", include_str!("../../assets/premises.js")),
@@ -31,6 +34,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("rules_form.js", "text/javascript; charset=utf-8", include_str!("../../assets/rules_form.js")),
     ("sightings.js", "text/javascript; charset=utf-8", include_str!("../../assets/sightings.js")),
     ("week.js", "text/javascript; charset=utf-8", include_str!("../../assets/week.js")),
+    ("telegram.js", "text/javascript; charset=utf-8", include_str!("../../assets/telegram.js")),
     ("zones.js", "text/javascript; charset=utf-8", include_str!("../../assets/zones.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];

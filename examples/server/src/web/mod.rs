@@ -77,6 +77,7 @@ struct Inner {
     links: Mutex<Throttle>,
     /// A place for each change under way.
     changes: Arc<Semaphore>,
+    keypad_views: Arc<Semaphore>,
     options: WebOptions,
 }
 
@@ -97,8 +98,9 @@ impl AppState {
         options: WebOptions,
     ) -> Self {
         let changes = Arc::new(Semaphore::new(CHANGES_MAX as usize));
+        let keypad_views = Arc::new(Semaphore::new(api::keypads::VIEWS_MAX));
         let (throttle, links) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { system, store, live, clock, throttle, links, changes, options }) }
+        Self { inner: Arc::new(Inner { system, store, live, clock, throttle, links, changes, keypad_views, options }) }
     }
 
     fn system(&self) -> &dyn System {
@@ -119,6 +121,10 @@ impl AppState {
 
     fn options(&self) -> &WebOptions {
         &self.inner.options
+    }
+
+    fn keypad_views(&self) -> &Arc<Semaphore> {
+        &self.inner.keypad_views
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {

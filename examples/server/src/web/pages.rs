@@ -23,6 +23,7 @@ use crate::store::Role;
 
 pub(super) mod board;
 pub(super) mod faces;
+pub(super) mod keypads;
 pub(super) mod moments;
 pub(super) mod pass_keys;
 pub(super) mod passes;
@@ -31,6 +32,7 @@ pub(super) mod plates;
 pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod sightings;
+pub(super) mod telegram;
 
 /// What the frame around every page shows.
 struct Shell {

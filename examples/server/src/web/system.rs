@@ -14,6 +14,7 @@ pub use godvision_access::controller::PremisesCommand;
 use godvision_access::driver_spec::DriverSpec;
 use godvision_access::pass::PassId;
 pub use godvision_access::premises::{Failing, Freedom, Mode};
+use godvision_access::reader::soft::SoftHandle;
 use godvision_core::bus::{ParamSpec, ParamValue};
 use godvision_core::journal::BoxFuture;
 use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication};
@@ -21,6 +22,7 @@ use godvision_core::signal::media::{StreamState, VideoFormat};
 use godvision_core::signal::seen::{Rest, Tamper};
 use godvision_core::{Name, Secret, WallTime};
 
+use crate::notify::telegram::Telegram;
 pub use crate::store::Switch;
 
 /// A camera as its owner sees it.
@@ -315,6 +317,24 @@ pub struct PassRef {
     pub until: WallTime,
 }
 
+/// A keypad on a page: a reader without a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keypad {
+    /// The reader component: the source that rules and the journal speak of.
+    pub id: Name,
+    /// The door it belongs to, if it is linked to one.
+    pub door: Option<Name>,
+}
+
+/// How messages by Telegram are set up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TelegramSetup {
+    /// Whether the site document has a bot.
+    pub is_there: bool,
+    /// The Bot API, where it is not Telegram's own.
+    pub api: Option<String>,
+}
+
 /// How one part of the system is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -469,6 +489,77 @@ pub trait System: Send + Sync + 'static {
         door: Option<&'a Name>,
         form: RelayForm,
     ) -> BoxFuture<'a, Result<Secret, SystemError>>;
+
+    /// The keypads on pages, in the order of the site document.
+    fn keypads(&self) -> Vec<Keypad> {
+        Vec::new()
+    }
+
+    /// Where a page presents what is typed at a keypad, and sees what it shows.
+    ///
+    /// # Errors
+    /// [`SystemError::NotFound`].
+    fn keypad(&self, id: &Name) -> Result<SoftHandle, SystemError> {
+        Err(SystemError::NotFound { what: "keypad", id: id.to_string() })
+    }
+
+    /// Adds a keypad to the site document, at `door`, and puts it in force.
+    ///
+    /// # Errors
+    /// [`SystemError`]; then everything is as it was.
+    fn add_keypad<'a>(&'a self, id: &'a Name, door: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        let _ = door;
+        let refused = SystemError::Refused { detail: format!("{id}: this site has no keypads") };
+        Box::pin(async move { Err(refused) })
+    }
+
+    /// Takes a keypad out of the site document.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn remove_keypad<'a>(&'a self, id: &'a Name) -> BoxFuture<'a, Result<(), SystemError>> {
+        let missing = SystemError::NotFound { what: "keypad", id: id.to_string() };
+        Box::pin(async move { Err(missing) })
+    }
+
+    /// Presents a person's own act from elsewhere at a door, for an application that has authenticated them. As
+    /// [`System::open_door`], but with the rights of that person.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn open_remotely<'a>(&'a self, door: &'a Name, person: &'a Name) -> BoxFuture<'a, Result<Decision, SystemError>> {
+        let _ = person;
+        let missing = SystemError::NotFound { what: "door", id: door.to_string() };
+        Box::pin(async move { Err(missing) })
+    }
+
+    /// The bot that runs, if one is set up.
+    fn telegram(&self) -> Telegram {
+        Telegram::default()
+    }
+
+    /// How the bot is set up.
+    fn telegram_setup(&self) -> TelegramSetup {
+        TelegramSetup::default()
+    }
+
+    /// Puts a bot into the site document, linked from every door, or changes it there; without a token it keeps the one it
+    /// has. In force when it returns.
+    ///
+    /// # Errors
+    /// [`SystemError`]; then everything is as it was.
+    fn put_telegram(&self, token: Option<Secret>, api: Option<String>) -> BoxFuture<'_, Result<(), SystemError>> {
+        let _ = (token, api);
+        Box::pin(async { Err(SystemError::Refused { detail: "this site has no messages".to_owned() }) })
+    }
+
+    /// Takes the bot out of the site document, with its token.
+    ///
+    /// # Errors
+    /// [`SystemError`].
+    fn remove_telegram(&self) -> BoxFuture<'_, Result<(), SystemError>> {
+        Box::pin(async { Err(SystemError::NotFound { what: "bot", id: "telegram".to_owned() }) })
+    }
 
     /// How the parts are.
     fn health(&self) -> Vec<Health>;

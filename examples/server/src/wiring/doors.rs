@@ -149,6 +149,7 @@ impl Running {
             let mut draft = Draft::read(text)?;
             if there.is_none() {
                 draft.add(door, UNIT, &[])?;
+                self.link_bots(&mut draft, door)?;
             }
             let values = sets.iter().filter_map(|(key, value)| Some((key.as_str(), toml_of(value)?)));
             draft.set(door, &values.collect::<Vec<_>>())?;

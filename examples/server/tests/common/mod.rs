@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part of this module")]
 
+pub(crate) mod bot_api;
+pub(crate) mod broker;
+pub(crate) mod log;
 pub(crate) mod site;
 
 use std::net::SocketAddr;
@@ -17,7 +20,7 @@ use godvision_access::pass::{Doors, PassClaims, PassId, PassVerifier, Uses};
 use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::seen::Region;
 use godvision_core::{ManualClock, MonoTime, Name, Secret, Stamp, WallTime};
-use godvision_server::store::{KeyKind, KnownPlate, NewSighting, Person, Role, Standing, Store};
+use godvision_server::store::{KeyKind, KnownPlate, NewSighting, Notice, Notices, Person, Role, Standing, Store};
 use godvision_server::web::live::{LiveHub, LiveLimits};
 use godvision_server::web::{AppState, WebOptions, serve};
 use godvision_vision::face::Embedding;
@@ -101,6 +104,14 @@ pub(crate) async fn known(store: &Store, name: &str) -> u64 {
             store.access().add_key(&name, KeyKind::Card, card.into(), |_| line()).await.unwrap()
         }
     }
+}
+
+/// `person`, who is known, is reached in `chat` and told of alarms.
+pub(crate) async fn bound(store: &Store, person: &str, chat: i64) {
+    let (person, telegram) = (Name::new(person).expect("a name of the test is valid"), store.telegram());
+    let notices = Notices([Notice::Alarms].into());
+    let code = telegram.make_code(&person, &notices).await.unwrap().code;
+    assert_eq!(telegram.bind(&code, chat, "@test").await.unwrap(), Some(person));
 }
 
 /// A pass of whoever holds it, for every door, for a day.

@@ -9,6 +9,7 @@ pub(super) mod doors;
 pub(super) mod faces;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keypads;
 pub(super) mod pass_keys;
 pub(super) mod passes;
 pub(super) mod people;
@@ -17,6 +18,7 @@ pub(super) mod premises;
 pub(super) mod rules;
 pub(super) mod rules_form;
 pub(super) mod sightings;
+pub(super) mod telegram;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
