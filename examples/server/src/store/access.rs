@@ -161,7 +161,7 @@ impl AccessProblem {
             | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } => "bad_name",
             Self::Meanwhile => "meanwhile",
-            Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
+            Self::Refused(RuleError::PersonAlike { .. } | RuleError::PersonReserved { .. }) => "bad_name",
             Self::Refused(_) | Self::LongRules => "bad_rules",
             Self::File { .. } => "bad_file",
         }
