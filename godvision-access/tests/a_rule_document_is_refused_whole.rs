@@ -1,6 +1,7 @@
 //! One error refuses the document, with the line, column and key where the owner has to look.
 
 use godvision_access::credential::Directory;
+use godvision_access::premises::PARTS_MAX;
 use godvision_access::rule::{
     CALENDARS_MAX, CredentialKind, DoorSet, GROUPS_EACH_MAX, Kinds, PAIRS_MAX, Question, RULE_PARTS_MAX, Rule,
     SCHEDULES_MAX, Subject, TEXT_BYTES_MAX,
@@ -221,12 +222,15 @@ fn rule_for(count: usize) -> String {
 #[test]
 fn limits_hold() {
     type Text = fn(usize) -> String;
-    let texts: [(usize, Text); 5] = [
+    let texts: [(usize, Text); 8] = [
         (TEXT_BYTES_MAX, |bytes| format!("version = 1\n#{}", "x".repeat(bytes - "version = 1\n#".len()))),
         (RULE_PARTS_MAX, rule_for),
         (GROUPS_EACH_MAX, |count| entries("groups", "g", "[\"ada\"]", count)),
         (CALENDARS_MAX, |count| entries("holidays", "c", "[]", count)),
         (SCHEDULES_MAX, |count| entries("schedules", "s", "[]", count)),
+        (PARTS_MAX, |count| entries("areas", "a", "{}", count)),
+        (PARTS_MAX, |count| entries("doors", "d", "{}", count)),
+        (PARTS_MAX, |count| entries("interlocks", "i", "[\"x\", \"y\"]", count)),
     ];
     for (most, text) in texts {
         let set = RuleSet::parse(&text(most)).unwrap();

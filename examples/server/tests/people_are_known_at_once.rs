@@ -176,6 +176,7 @@ async fn what_the_doors_could_not_use_is_refused_and_changes_nothing() {
     let long = "x".repeat(101);
     for (path, body, code) in [
         ("/api/v1/people/a%20b", "{}".to_owned(), "bad_name"),
+        ("/api/v1/people/anyone", "{}".to_owned(), "bad_name"),
         ("/api/v1/people/zed", format!(r#"{{"groups": [{}]}}"#, many.join(",")), "bad_groups"),
         ("/api/v1/people/zed", r#"{"groups": ["a b"]}"#.to_owned(), "bad_groups"),
         ("/api/v1/people/zed", format!(r#"{{"title": "{long}"}}"#), "bad_title"),

@@ -175,6 +175,10 @@ pub(crate) fn read(table: &DeTable<'_>, rules: &RuleSet) -> Result<Layout, Fault
         for (own, doors) in as_table(value, INTERLOCKS.table)? {
             let key = format!("interlocks.{}", own.get_ref());
             let own = name(own.span().start, &key, own.get_ref())?;
+            // Every door that is ever free is looked for in all of them.
+            if layout.interlocks.len() == PARTS_MAX {
+                return fail(doors.span().start, &key, RuleFault::TooMany { what: "interlocks", limit: PARTS_MAX });
+            }
             let mut names = std::collections::BTreeSet::new();
             for (at, text) in as_texts(doors, &key)? {
                 let door = name(at, &key, text)?;

@@ -15,7 +15,7 @@
 //! zones, hours and days are checked as those of a document are, and what is left over is an error, as is a name twice. Of
 //! what grows when it is read (a period of a calendar to its days) there are no more than a document may have.
 //!
-//! **Never:** the index (it is built anew: 0.3 s for a million rules), a version that is guessed.
+//! **Never:** the index (it is built anew), a version that is guessed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

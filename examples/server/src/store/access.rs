@@ -196,7 +196,7 @@ impl AccessProblem {
             | Self::NoVersion { .. } => "not_found",
             Self::Removed { .. } | Self::Name(_) => "bad_name",
             Self::Meanwhile | Self::KeyMeanwhile => "meanwhile",
-            Self::Refused(RuleError::PersonAlike { .. }) => "bad_name",
+            Self::Refused(RuleError::PersonAlike { .. } | RuleError::PersonReserved { .. }) => "bad_name",
             Self::Refused(_) | Self::LongRules => "bad_rules",
             Self::File { .. } => "bad_file",
         }
