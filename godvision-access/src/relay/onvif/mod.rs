@@ -171,10 +171,10 @@ impl Onvif {
             Some(_) => return Err(bad("mode= is monostable or bistable")),
         };
         let idle = match address.value("idle") {
-            None => None,
+            None | Some("device") => None,
             Some("open") => Some(IdleState::Open),
             Some("closed") => Some(IdleState::Closed),
-            Some(_) => return Err(bad("idle= is open or closed")),
+            Some(_) => return Err(bad("idle= is open or closed, or device: as it is set there")),
         };
         if address.password.is_some() && address.user.is_none() {
             return Err(bad("a device's password needs a user name"));
