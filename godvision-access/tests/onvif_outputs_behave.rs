@@ -123,6 +123,7 @@ fn addresses() {
     assert!(matches!(timed.pulse, PulseTiming::Device { .. }));
     let held = capabilities("onvif://10.0.0.6:8080/onvif/device?output=1&mode=bistable&idle=closed").unwrap();
     assert_eq!(held.pulse, PulseTiming::Host);
+    assert!(capabilities("onvif://10.0.0.6/?output=1&idle=device").is_ok());
     for url in [
         "onvif://10.0.0.6/",
         "onvif:///?output=1",

@@ -22,7 +22,9 @@
 //! `T` is in microseconds on the device's own clock, at most 32 bits, and wraps around: the network between may delay lines
 //! without joining or splitting messages. A message ends by these times alone; if the device does not say its end, this
 //! computer takes it for ended after [`BITS_WAIT`], but only a card whose parities fit: four bits of a card that a network has
-//! cut are no key, and a shorter card is no card. What still comes of it is skipped. Blinks and beeps are timed by the host, as in the dissertation's `LikLock`.
+//! cut are no key, and a shorter card is no card. What still comes of it is skipped.
+//!
+//! Blinks and beeps are timed by the host, as in the dissertation's `LikLock`.
 //!
 //! The wire is not encrypted and proves nothing: keep it on a cable or a network of its own, or take OSDP.
 //!

@@ -102,6 +102,8 @@ impl StreamReader {
                 let wake = self.wire.next_wake().map(|at| at.since(self.clock.mono()));
                 let mut chunk = [0; CHUNK_BYTES];
                 let turned = tokio::select! {
+                    // What has come while this program was away came before any deadline that has passed meanwhile.
+                    biased;
                     moved = moved(stream, &mut self.out, &mut chunk) => moved,
                     // A timer fires late, never early.
                     () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Ok(None),
@@ -206,11 +208,45 @@ impl fmt::Debug for StreamReader {
 
 #[cfg(test)]
 mod tests {
-    use godvision_core::SystemClock;
+    use std::sync::Mutex;
+
+    use godvision_core::driver::reader::Presented;
+    use godvision_core::signal::door::Key;
+    use godvision_core::{ManualClock, SystemClock};
     use tokio::io::AsyncWriteExt;
 
-    use super::super::bridge::{BridgeOptions, BridgeWire};
+    use super::super::bridge::{BITS_WAIT, BridgeOptions, BridgeWire};
+    use super::super::wiegand;
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_come_goes_before_a_deadline_that_has_passed() {
+        const BRIEFLY: Duration = Duration::from_millis(5);
+        let clock = ManualClock::default();
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let ours = Mutex::new(Some(ours));
+        let connect: Connect = Box::new(move || {
+            let stream = ours.lock().unwrap().take().map(|stream| Box::new(stream) as Box<dyn Stream>);
+            Box::pin(async { stream.ok_or_else(|| io::ErrorKind::NotFound.into()) })
+        });
+        let wire = BridgeWire::new("wiegand", BridgeOptions::default());
+        let mut reader = StreamReader::over(wire, "bridge".into(), connect, Arc::new(clock.clone()));
+        assert!(tokio::time::timeout(BRIEFLY, reader.next()).await.is_err());
+        let message = wiegand::encode(0x12_3456, 26).unwrap();
+        let bits: String = message.iter().map(|bit| if bit { '1' } else { '0' }).collect();
+        let (head, tail) = bits.split_at(4);
+        for at_us in (1..=20).map(|round| round * 1_000_000) {
+            clock.advance(Duration::from_secs(1));
+            theirs.write_all(format!("bits 0 {at_us} {head}\n").as_bytes()).await.unwrap();
+            assert!(tokio::time::timeout(BRIEFLY, reader.next()).await.is_err(), "it may go on");
+            // This program is away for a while, and the rest has long come when it is back.
+            let rest = format!("bits 0 {} {tail}\nbits 0 {}\n", at_us + 2000, at_us + 90_000);
+            theirs.write_all(rest.as_bytes()).await.unwrap();
+            clock.advance(BITS_WAIT);
+            let read = tokio::time::timeout(Duration::from_secs(5), reader.next()).await.unwrap();
+            assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("123456".into()) }.into()));
+        }
+    }
 
     /// A bridge that goes on sending and never reads.
     #[tokio::test]

@@ -64,8 +64,7 @@ pub const SPEC: DriverSpec = DriverSpec {
             .example("RelayOutput_1"),
         AddressField::text("input", "tokens of the digital inputs").of(TOKENS).example("DigitalInput_1"),
         AddressField::choice("mode", &["monostable", "bistable"], "who ends a pulse: the device, or this program"),
-        AddressField::text("idle", "how the outputs are at rest, if not as they are set there")
-            .of(FieldKind::Choice(&["open", "closed"])),
+        AddressField::choice("idle", &["device", "open", "closed"], "how the outputs are at rest; device: as set there"),
         AddressField::timeout_ms("5000"),
     ],
     pulse: Some(PulseEnd::ByAddress),
@@ -196,9 +195,9 @@ impl Onvif {
             inputs: SPEC.names(address, "input"),
             mode: if address.value("mode") == Some("bistable") { Mode::Bistable } else { Mode::Monostable },
             idle: match address.value("idle") {
+                Some("open") => Some(IdleState::Open),
                 Some("closed") => Some(IdleState::Closed),
-                Some(_) => Some(IdleState::Open),
-                None => None,
+                _ => None,
             },
             timeout: SPEC.timeout(address),
             ..OnvifOptions::new(SPEC.authority(address), "")
