@@ -2,14 +2,14 @@
 //! [`StreamReader`](super::stream::StreamReader) talks to.
 //!
 //! ```text
-//! // `lines()` opens two GPIO lines for falling edges, and one or two for lamp and sounder.
+//! // `lines()` opens two GPIO lines, and one or two for lamp and sounder: `gpio_wires::GpioWires` does.
 //! let wire = BridgeWire::new("wiegand", BridgeOptions { channels: 1, profile: Profile::GREEN_LINE, ..Default::default() });
 //! let reader = StreamReader::over(wire, "gpio".into(), connector(lines), clock);
 //! ```
 //! Bits travel inside the process as lines of [`bridge`](super::bridge): one protocol, one set of tests, whoever sees the
 //! bits.
 //!
-//! **Never:** a GPIO driver, times of arrival (the source stamps each bit where it sees it).
+//! **Never:** times of arrival (the source stamps each bit where it sees it), a message that the source says is spoilt.
 
 use std::io;
 
@@ -33,13 +33,28 @@ pub struct Bit {
     pub at_us: u32,
 }
 
+/// What a source has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A bit.
+    Bit(Bit),
+    /// No bit came for longer than [`GAP`](super::wiegand::GAP), and it is so late: the message is whole. A source that does
+    /// not say so is waited for somewhat longer.
+    Pause {
+        /// In microseconds of the bits' clock.
+        at_us: u32,
+    },
+    /// The bits since the last pause are no message.
+    Spoilt,
+}
+
 /// Two wires on which bits come, and lines for a lamp and a sounder.
 pub trait BitSource: Send {
-    /// Waits for the next bit. Dropping the future must lose no bit.
+    /// Waits for the next bit, pause or spoilt message. Dropping the future must lose none.
     ///
     /// # Errors
     /// What the system says; the source is then made anew.
-    fn next(&mut self) -> BoxFuture<'_, io::Result<Bit>>;
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Seen>>;
 
     /// Switches lamp and sounder. Must not wait.
     ///
@@ -70,9 +85,12 @@ async fn carry(mut source: impl BitSource, mut pipe: DuplexStream) -> io::Result
     let mut chunk = [0; 64];
     loop {
         tokio::select! {
-            bit = source.next() => {
-                let bit = bit?;
-                let line = format!("bits 0 {} {}\n", bit.at_us, u8::from(bit.is_one));
+            seen = source.next() => {
+                let line = match seen? {
+                    Seen::Bit(Bit { is_one, at_us }) => format!("bits 0 {at_us} {}\n", u8::from(is_one)),
+                    Seen::Pause { at_us } => format!("bits 0 {at_us}\n"),
+                    Seen::Spoilt => "spoilt 0\n".to_owned(),
+                };
                 pipe.write_all(line.as_bytes()).await?;
             }
             count = pipe.read(&mut chunk) => {
@@ -115,12 +133,12 @@ mod tests {
     use super::*;
 
     struct Wires {
-        bits: mpsc::UnboundedReceiver<Bit>,
+        bits: mpsc::UnboundedReceiver<Seen>,
         shown: Arc<Mutex<Vec<Shown>>>,
     }
 
     impl BitSource for Wires {
-        fn next(&mut self) -> BoxFuture<'_, io::Result<Bit>> {
+        fn next(&mut self) -> BoxFuture<'_, io::Result<Seen>> {
             Box::pin(async { self.bits.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into()) })
         }
 
@@ -140,11 +158,25 @@ mod tests {
         let wire = BridgeWire::new("wiegand", options);
         let mut reader = StreamReader::over(wire, "gpio".into(), connector(make), SystemClock::shared());
         for (place, is_one) in (0_u32..).zip(wiegand::encode(0x7B_B26E, 26).unwrap().iter()) {
-            pulses.send(Bit { is_one, at_us: u32::MAX.wrapping_add(2000 * place) }).unwrap();
+            pulses.send(Seen::Bit(Bit { is_one, at_us: u32::MAX.wrapping_add(2000 * place) })).unwrap();
         }
+        pulses.send(Seen::Pause { at_us: 26 * 2000 + 30_000 }).unwrap();
+        // A message that is spoilt, though its bits so far are one, and a good one behind it.
+        for (place, is_one) in (0_u32..).zip(wiegand::encode(0x11_1111, 26).unwrap().iter()) {
+            pulses.send(Seen::Bit(Bit { is_one, at_us: 1_000_000 + 2000 * place })).unwrap();
+        }
+        pulses.send(Seen::Spoilt).unwrap();
+        for (place, is_one) in (0_u32..).zip(wiegand::encode(0x22_2222, 26).unwrap().iter()) {
+            pulses.send(Seen::Bit(Bit { is_one, at_us: 2_000_000 + 2000 * place })).unwrap();
+        }
+        pulses.send(Seen::Pause { at_us: 2_100_000 }).unwrap();
         let patience = Duration::from_secs(5);
         let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
         assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("7BB26E".into()) }.into()));
+        let spoilt = tokio::time::timeout(patience, reader.next()).await.unwrap();
+        assert!(matches!(spoilt, Err(ReaderError::BadInput { .. })), "{spoilt:?}");
+        let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
+        assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("222222".into()) }.into()));
         reader.indicate(0, Indication::Open).await.unwrap();
         while shown.lock().unwrap().last() != Some(&Shown::GREEN) {
             tokio::task::yield_now().await;
