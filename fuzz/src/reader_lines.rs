@@ -1,9 +1,8 @@
 //! Readers of `godvision-access` that speak in lines, keys and bits: whatever comes, what is made of it is a whole card or
 //! PIN, and how it was cut into pieces does not matter.
 
-use godvision_access::reader::bits::{Bit, Seen};
 use godvision_access::reader::bridge::{BridgeOptions, BridgeWire};
-use godvision_access::reader::edges::{Data, Edge, EdgeDecoder};
+use godvision_access::reader::edges::{Bit, Data, Edge, EdgeDecoder, Seen};
 use godvision_access::reader::indication::Profile;
 use godvision_access::reader::lines::{KeysWire, LineWire};
 use godvision_access::reader::wedge::Digits;

@@ -16,6 +16,7 @@ use std::io;
 use godvision_core::driver::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+pub use super::edges::{Bit, Seen};
 use super::indication::Shown;
 use super::link::Stream;
 use super::stream::Connect;
@@ -23,30 +24,6 @@ use super::wire::Lines;
 
 /// Bytes that may wait between a source and its reader: a few messages of the longest kind.
 const PIPE_BYTES: usize = 4096;
-
-/// One bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bit {
-    /// Which wire was pulled: DATA1 or DATA0.
-    pub is_one: bool,
-    /// When, in microseconds of any clock that does not jump; may wrap around.
-    pub at_us: u32,
-}
-
-/// What a source has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// A bit.
-    Bit(Bit),
-    /// No bit came for longer than [`GAP`](super::wiegand::GAP), and it is so late: the message is whole. A source that does
-    /// not say so is waited for somewhat longer.
-    Pause {
-        /// In microseconds of the bits' clock.
-        at_us: u32,
-    },
-    /// The bits since the last pause are no message.
-    Spoilt,
-}
 
 /// Two wires on which bits come, and lines for a lamp and a sounder.
 pub trait BitSource: Send {

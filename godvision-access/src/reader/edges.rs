@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::bits::{Bit, Seen};
 use super::wiegand::{BITS_MAX, GAP};
 
 /// The shortest pulse that is a bit: a quarter of the shortest that readers send, for interrupts that come late.
@@ -25,6 +24,30 @@ pub const PULSE_MIN: Duration = Duration::from_micros(5);
 pub const PULSE_MAX: Duration = Duration::from_millis(1);
 /// Bits do not begin closer together: half of what readers keep.
 pub const BIT_MIN: Duration = Duration::from_micros(100);
+
+/// One bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bit {
+    /// Which wire was pulled: DATA1 or DATA0.
+    pub is_one: bool,
+    /// When, in microseconds of any clock that does not jump; may wrap around.
+    pub at_us: u32,
+}
+
+/// What a source has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A bit.
+    Bit(Bit),
+    /// No bit came for longer than [`GAP`], and it is so late: the message is whole. A source that does
+    /// not say so is waited for somewhat longer.
+    Pause {
+        /// In microseconds of the bits' clock.
+        at_us: u32,
+    },
+    /// The bits since the last pause are no message.
+    Spoilt,
+}
 
 /// Which wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

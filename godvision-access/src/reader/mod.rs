@@ -38,7 +38,6 @@ pub mod bridge;
 pub mod component;
 #[cfg(feature = "component")]
 pub mod device;
-#[cfg(feature = "readers")]
 pub mod edges;
 #[cfg(all(feature = "testkit", feature = "readers"))]
 pub mod fake;
