@@ -82,6 +82,8 @@ pub struct EdgeDecoder {
     last_bit: Option<u64>,
     count: u32,
     is_spoilt: bool,
+    /// It was said to be quiet since the last edge.
+    is_quiet: bool,
     glitches: u64,
     seen: VecDeque<Seen>,
 }
@@ -104,7 +106,10 @@ impl EdgeDecoder {
         if let Some((last_ns, _)) = before.filter(|(last_ns, _)| at_ns.saturating_sub(*last_ns) > nanos(GAP)) {
             self.pause(last_ns);
         }
-        if !is_next {
+        // Whoever was late took a pause where none was: what came before is told, the rest of it is not.
+        let is_late = std::mem::take(&mut self.is_quiet)
+            && before.is_some_and(|(last_ns, _)| at_ns.saturating_sub(last_ns) <= nanos(GAP));
+        if !is_next || is_late {
             self.spoil();
         }
         let (place, other) = match wire {
@@ -148,6 +153,7 @@ impl EdgeDecoder {
     /// No edge came for longer than [`GAP`]: whatever waits is at its end.
     pub fn quiet(&mut self) {
         if let Some((last_ns, _)) = self.last {
+            self.is_quiet = true;
             self.pause(last_ns);
         }
     }
@@ -288,6 +294,22 @@ mod tests {
         let mut back = edges(&message(card(), 1_000));
         back[20].at_ns -= 5_000_000;
         assert_eq!(bursts(&seen(&back)), [], "a clock that goes back");
+    }
+
+    #[test]
+    fn a_pause_that_was_none_spoils_the_rest() {
+        let edges = edges(&message(card(), 1_000));
+        let mut decoder = EdgeDecoder::default();
+        for (number, edge) in edges.iter().enumerate() {
+            if number == 20 {
+                decoder.quiet();
+            }
+            decoder.take(*edge);
+        }
+        decoder.quiet();
+        let seen: Vec<_> = std::iter::from_fn(|| decoder.poll()).collect();
+        assert_eq!(seen.iter().filter(|seen| matches!(seen, Seen::Bit(_))).count(), 10, "{seen:?}");
+        assert_eq!(seen.last(), Some(&Seen::Spoilt));
     }
 
     #[test]

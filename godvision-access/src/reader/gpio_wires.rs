@@ -88,11 +88,11 @@ impl GpioWires {
         Ok(Self { data, data1, lamps, decoder: EdgeDecoder::default(), quiet_at: None })
     }
 
-    /// Takes whatever edges wait.
-    fn read(data: &Request, data1: u32, decoder: &mut EdgeDecoder) -> io::Result<()> {
-        for _ in 0..WAITING_EDGES_MAX {
+    /// Takes whatever edges wait; whether there were any.
+    fn read(data: &Request, data1: u32, decoder: &mut EdgeDecoder) -> io::Result<bool> {
+        for number in 0..WAITING_EDGES_MAX {
             if !data.has_edge_event().map_err(|error| system_error(&error))? {
-                break;
+                return Ok(number > 0);
             }
             let event = data.read_edge_event().map_err(|error| system_error(&error))?;
             decoder.take(Edge {
@@ -102,7 +102,7 @@ impl GpioWires {
                 sequence: event.seqno,
             });
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -124,8 +124,13 @@ impl BitSource for GpioWires {
                         self.quiet_at = self.decoder.is_begun().then(|| Instant::now() + QUIET);
                     }
                     () = tokio::time::sleep_until(quiet_at), if self.quiet_at.is_some() => {
-                        self.quiet_at = None;
-                        self.decoder.quiet();
+                        // Edges may have come while this program was held up.
+                        if Self::read(self.data.get_ref(), self.data1, &mut self.decoder)? {
+                            self.quiet_at = Some(Instant::now() + QUIET);
+                        } else {
+                            self.quiet_at = None;
+                            self.decoder.quiet();
+                        }
                     }
                 }
             }
