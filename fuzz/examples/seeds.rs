@@ -530,6 +530,18 @@ fn readers(seeds: &Seeds) {
         let count = u8::try_from(count).expect("small");
         seeds.write("reader_lines", &format!("wiegand-{count}"), [&[3, count][..], &bits.to_be_bytes()].concat());
     }
+    // Pulses of 50 µs, 2 ms apart: a card, a pause, a key of the keypad, and a wire that is held down.
+    let pulse = |is_one: bool| {
+        let wire = u8::from(is_one);
+        [wire | 0b1000, 19, wire | 0b0010, 50]
+    };
+    let mut edges = vec![0x83];
+    edges.extend(wiegand::encode(0x7B_B26E, 26).expect("a format").iter().flat_map(pulse));
+    edges.extend([0b1100, 60, 0b0010, 50]);
+    edges.extend([true, false, true].into_iter().flat_map(pulse));
+    edges.extend([0b1100, 60, 0b1110, 60]);
+    edges.extend([true, false].into_iter().flat_map(pulse));
+    seeds.write("reader_lines", "edges", edges);
     let packet = |code, data: &[u8]| Packet {
         address: 0,
         is_reply: true,

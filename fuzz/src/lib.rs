@@ -7,6 +7,7 @@
 //! To fuzz (nightly compiler, `cargo install cargo-fuzz`):
 //! ```text
 //! cargo +nightly fuzz run nal -- -max_total_time=60
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run -s none nal -- -max_total_time=60   # a stable compiler, without a sanitizer
 //! ```
 //! A crash found becomes a file of the corpus in the commit that mends it.
 //!

@@ -1,7 +1,7 @@
 //! OSDP packets and the panel's side of OSDP in `godvision-access`: any bytes on the line, and any reply in a whole packet.
 
 use godvision_access::reader::osdp::frame::{Deframer, Found, Packet, parse};
-use godvision_access::reader::osdp::{OsdpKey, OsdpOptions, OsdpWire};
+use godvision_access::reader::osdp::{OsdpInstall, OsdpKey, OsdpOptions, OsdpWire, REPLY_TIMEOUT};
 use godvision_access::reader::wire::{EVENTS_MAX, Wire, WireEvent};
 use godvision_core::MonoTime;
 use godvision_core::driver::reader::{Presented, ReaderEvent};
@@ -28,6 +28,7 @@ pub fn osdp(data: &[u8]) -> Reached {
     }
     assert!(pieces == packets);
     strangers_are_not_believed(data);
+    strangers_are_given_no_key(data);
     Reached::when(replies(data) || !packets.is_empty())
 }
 
@@ -55,6 +56,39 @@ fn wire(key: Option<OsdpKey>) -> OsdpWire {
     let mut wire = OsdpWire::new(options, Box::new(|| Some(*b"a random")));
     wire.connected(MonoTime::ZERO);
     wire
+}
+
+/// Whatever a line says, who has not proven the default key is given no other, and nothing is presented. The data are
+/// replies, each a code and its data, with the sequence that is waited for.
+fn strangers_are_given_no_key(data: &[u8]) {
+    let Some(mut wire) = OsdpInstall::new(0, OsdpKey::from([7; 16]), Box::new(|| Some(*b"a random"))) else { return };
+    let mut now = MonoTime::ZERO;
+    wire.connected(now);
+    let mut input = Input::new(data);
+    for _ in 0..16 {
+        let mut out = Vec::new();
+        wire.poll_send(&mut out);
+        assert!(!out.windows(16).any(|window| window == [7; 16]), "the key in clear");
+        let Some(sent) = parse(&out) else { break };
+        assert!(sent.packet.code != 0x75, "a key for who proved nothing");
+        let (code, length) = (input.byte(), usize::from(input.byte()) % 48);
+        let security = if code & 0x80 == 0 { None } else { Some((0x11 + (code >> 4 & 3), vec![0])) };
+        let reply = Packet {
+            address: 0,
+            is_reply: true,
+            sequence: sent.packet.sequence,
+            security,
+            code: [0x40, 0x41, 0x45, 0x76, 0x78, 0x79, 0x50, code][usize::from(code & 7)],
+            data: (0..length).map(|_| input.byte()).collect(),
+        };
+        now = now + REPLY_TIMEOUT;
+        wire.receive(&reply.to_bytes(|_| [0; 4]), now);
+        wire.tick(now);
+        while let Some(event) = wire.poll_event() {
+            assert!(!matches!(event, WireEvent::Event(_)), "{event:?}");
+        }
+    }
+    assert!(!wire.is_installed(), "no reply proves a key that nobody knows");
 }
 
 /// Whatever a line without the key says, a panel with one reads no card.

@@ -2,6 +2,7 @@
 //! PIN, and how it was cut into pieces does not matter.
 
 use godvision_access::reader::bridge::{BridgeOptions, BridgeWire};
+use godvision_access::reader::edges::{Bit, Data, Edge, EdgeDecoder, Seen};
 use godvision_access::reader::indication::Profile;
 use godvision_access::reader::lines::{KeysWire, LineWire};
 use godvision_access::reader::wedge::Digits;
@@ -28,6 +29,7 @@ pub fn reader_lines(data: &[u8]) -> Reached {
         }
         1 => pieces(|| LineWire::new(digits), rest),
         2 => pieces(|| KeysWire::new(digits), rest),
+        _ if kind & 0x80 != 0 => edges(rest),
         _ => bits(rest),
     }
 }
@@ -96,6 +98,44 @@ pub(crate) fn check_key(key: &Key) {
         }
         other => panic!("no reader reads a {}", other.kind()),
     }
+}
+
+/// Edges of any kind: bits come in order and bounded, each message has one end, and of a spoilt one nothing is told.
+fn edges(data: &[u8]) -> Reached {
+    let mut decoder = EdgeDecoder::default();
+    let (mut at_ns, mut sequence) = (0_u64, 0_u32);
+    let (mut count, mut last_us, mut spoilt_us, mut messages) = (0_u32, 0_u32, None::<u32>, 0);
+    // Which wire and edge, how long after the last one, and now and then an edge that was lost or is out of time.
+    for [what, later] in data.as_chunks::<2>().0 {
+        let unit = [1_000, 10_000, 100_000, 1_000_000][usize::from(what >> 2 & 3)];
+        at_ns += unit * u64::from(*later);
+        sequence = sequence.wrapping_add(if what >> 4 == 0xF { 2 } else { 1 });
+        let wire = if what & 1 == 0 { Data::Zero } else { Data::One };
+        let at_ns = if what >> 4 == 0xE { at_ns.saturating_sub(5_000_000) } else { at_ns };
+        decoder.take(Edge { wire, is_falling: what & 2 == 0, at_ns, sequence });
+        if what >> 4 == 0xD {
+            decoder.quiet();
+        }
+        while let Some(seen) = decoder.poll() {
+            match seen {
+                Seen::Bit(Bit { at_us, .. }) => {
+                    let since = spoilt_us.take().map(|spoilt| at_us.wrapping_sub(spoilt));
+                    // A pause, less the step back of a clock that is out of time.
+                    assert!(since.is_none_or(|since| since >= 20_000), "nothing of a spoilt message");
+                    assert!(count == 0 || at_us.wrapping_sub(last_us) >= 99, "bits have a distance");
+                    (count, last_us) = (count + 1, at_us);
+                    assert!(count <= BITS_MAX);
+                }
+                Seen::Pause { at_us } => {
+                    assert!(count > 0 && at_us.wrapping_sub(last_us) > 25_000, "a message, and a pause behind it");
+                    (count, messages) = (0, messages + 1);
+                }
+                Seen::Spoilt => (count, spoilt_us) = (0, u32::try_from(at_ns / 1000 % (1 << 32)).ok()),
+            }
+        }
+    }
+    decoder.quiet();
+    Reached::when(messages > 0 || decoder.poll().is_some())
 }
 
 fn bits(data: &[u8]) -> Reached {

@@ -362,7 +362,8 @@ pub(crate) mod conformance {
     fn filled(spec: &DriverSpec, field: &AddressField) -> String {
         match (field.kind, spec.scheme) {
             (FieldKind::Host, _) => "device.local".to_owned(),
-            (FieldKind::Number { max, .. }, _) => max.to_string(),
+            // Numbers with an example are numbers of something: two of them may not be one.
+            (FieldKind::Number { max, .. }, _) => field.example.map_or_else(|| max.to_string(), str::to_owned),
             (FieldKind::Choice(choices), _) => choices.last().unwrap().to_string(),
             (FieldKind::Password, "esphome") => "QRTI3u8Iub0YzvhNHh7Bci5a9/yV2q+EvJYgVQ0SXJY=".to_owned(),
             (FieldKind::Password, "osdp" | "osdp+tcp") => "0F0E0D0C0B0A09080706050403020100".to_owned(),

@@ -28,6 +28,8 @@ pub mod controller;
 
 mod base45;
 mod error;
+#[cfg(all(any(feature = "gpio", feature = "wiegand-gpio"), target_os = "linux"))]
+mod gpio_error;
 
 pub use error::{Error, RuleFault, SnapshotFault};
 pub use policy::{AccessControl, Ruling};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fake_gatebox::FakeGatebox;
 use gatebox_relay::Gatebox;
+use godvision_access::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use godvision_access::relay::RelayRegistry;
 use godvision_core::driver::conformance::relay::{RelayBench, Spoil};
 use godvision_core::driver::relay::{Contact, Relay};
@@ -89,4 +90,31 @@ async fn a_registry_takes_it_by_one_line() {
     let relay = registry.open(&Secret::new(format!("gatebox://:{PASSWORD}@{}", bench.device.address))).unwrap();
     relay.pulse(1, Duration::from_secs(3)).await.unwrap();
     assert_eq!(bench.device.contact(1), Contact::On);
+}
+
+const SPEC: DriverSpec = DriverSpec {
+    scheme: "gatebox",
+    title: "Gatebox",
+    about: "Pulses end on the box.",
+    fields: &[AddressField::HOST, AddressField::port("7040"), AddressField::PASSWORD],
+    pulse: Some(PulseEnd::Device),
+    verified: Verified::Documents,
+    unverified: &["anything on a box: it is invented"],
+};
+
+#[tokio::test]
+async fn a_form_is_made_of_its_description() {
+    let bench = GateboxBench::start().await;
+    let registry =
+        RelayRegistry::new().with_driver(SPEC, |at| Ok(Arc::new(Gatebox::new(&at.host, at.port, at.password.clone()))));
+    let filled_in = [
+        ("host", Secret::new(bench.device.address.ip().to_string())),
+        ("port", Secret::new(bench.device.address.port().to_string())),
+        ("password", PASSWORD.into()),
+    ];
+    let address = registry.spec("gatebox").unwrap().address(filled_in).unwrap();
+    let relay = registry.open(&address.to_url()).unwrap();
+    relay.pulse(0, Duration::from_secs(3)).await.unwrap();
+    assert_eq!(bench.device.contact(0), Contact::On);
+    assert!(registry.open(&"gatebox://192.168.1.30/?colour=red".into()).is_err());
 }

@@ -2,50 +2,36 @@
 //! [`StreamReader`](super::stream::StreamReader) talks to.
 //!
 //! ```text
-//! // `lines()` opens two GPIO lines for falling edges, and one or two for lamp and sounder.
+//! // `lines()` opens two GPIO lines, and one or two for lamp and sounder: `gpio_wires::GpioWires` does.
 //! let wire = BridgeWire::new("wiegand", BridgeOptions { channels: 1, profile: Profile::GREEN_LINE, ..Default::default() });
 //! let reader = StreamReader::over(wire, "gpio".into(), connector(lines), clock);
 //! ```
 //! Bits travel inside the process as lines of [`bridge`](super::bridge): one protocol, one set of tests, whoever sees the
 //! bits.
 //!
-//! **Never:** a GPIO driver, times of arrival (the source stamps each bit where it sees it).
+//! **Never:** times of arrival (the source stamps each bit where it sees it), a message that the source says is spoilt.
 
 use std::io;
-use std::pin::Pin;
 
 use godvision_core::driver::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::Sleep;
 
+pub use super::edges::{Bit, Seen};
 use super::indication::Shown;
 use super::link::Stream;
 use super::stream::Connect;
-use super::wiegand::GAP;
 use super::wire::Lines;
 
 /// Bytes that may wait between a source and its reader: a few messages of the longest kind.
 const PIPE_BYTES: usize = 4096;
 
-/// Said after a pause: so much after its last bit the message has ended.
-const END_US: u32 = GAP.as_micros() as u32 + 1;
-
-/// One bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bit {
-    /// Which wire was pulled: DATA1 or DATA0.
-    pub is_one: bool,
-    /// When, in microseconds of any clock that does not jump; may wrap around.
-    pub at_us: u32,
-}
-
 /// Two wires on which bits come, and lines for a lamp and a sounder.
 pub trait BitSource: Send {
-    /// Waits for the next bit. Dropping the future must lose no bit.
+    /// Waits for the next bit, pause or spoilt message. Dropping the future must lose none.
     ///
     /// # Errors
     /// What the system says; the source is then made anew.
-    fn next(&mut self) -> BoxFuture<'_, io::Result<Bit>>;
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Seen>>;
 
     /// Switches lamp and sounder. Must not wait.
     ///
@@ -74,30 +60,15 @@ where
 async fn carry(mut source: impl BitSource, mut pipe: DuplexStream) -> io::Result<()> {
     let mut lines = Lines::<32>::default();
     let mut chunk = [0; 64];
-    // What was last seen, and the pause behind it.
-    let mut message: Option<(u32, Pin<Box<Sleep>>)> = None;
     loop {
-        let pause = async {
-            match &mut message {
-                Some((last_us, pause)) => {
-                    pause.await;
-                    *last_us
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            // A bit that is there goes before a pause that is over.
-            biased;
-            bit = source.next() => {
-                let bit = bit?;
-                message = Some((bit.at_us, Box::pin(tokio::time::sleep(2 * GAP))));
-                let line = format!("bits 0 {} {}\n", bit.at_us, u8::from(bit.is_one));
+            seen = source.next() => {
+                let line = match seen? {
+                    Seen::Bit(Bit { is_one, at_us }) => format!("bits 0 {at_us} {}\n", u8::from(is_one)),
+                    Seen::Pause { at_us } => format!("bits 0 {at_us}\n"),
+                    Seen::Spoilt => "spoilt 0\n".to_owned(),
+                };
                 pipe.write_all(line.as_bytes()).await?;
-            }
-            last_us = pause => {
-                message = None;
-                pipe.write_all(format!("bits 0 {}\n", last_us.wrapping_add(END_US)).as_bytes()).await?;
             }
             count = pipe.read(&mut chunk) => {
                 let count = count?;
@@ -139,12 +110,12 @@ mod tests {
     use super::*;
 
     struct Wires {
-        bits: mpsc::UnboundedReceiver<Bit>,
+        bits: mpsc::UnboundedReceiver<Seen>,
         shown: Arc<Mutex<Vec<Shown>>>,
     }
 
     impl BitSource for Wires {
-        fn next(&mut self) -> BoxFuture<'_, io::Result<Bit>> {
+        fn next(&mut self) -> BoxFuture<'_, io::Result<Seen>> {
             Box::pin(async { self.bits.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into()) })
         }
 
@@ -163,21 +134,28 @@ mod tests {
         let options = BridgeOptions { channels: 1, profile: Profile::GREEN_LINE, ..BridgeOptions::default() };
         let wire = BridgeWire::new("wiegand", options);
         let mut reader = StreamReader::over(wire, "gpio".into(), connector(make), SystemClock::shared());
-        let patience = Duration::from_secs(5);
         let silence = tokio::time::timeout(2 * BITS_WAIT, reader.next()).await;
         assert!(silence.is_err(), "what comes with a new link is not trusted at once: {silence:?}");
         for (place, is_one) in (0_u32..).zip(wiegand::encode(0x7B_B26E, 26).unwrap().iter()) {
-            pulses.send(Bit { is_one, at_us: u32::MAX.wrapping_add(2000 * place) }).unwrap();
+            pulses.send(Seen::Bit(Bit { is_one, at_us: u32::MAX.wrapping_add(2000 * place) })).unwrap();
         }
+        pulses.send(Seen::Pause { at_us: 26 * 2000 + 30_000 }).unwrap();
+        // A message that is spoilt, though its bits so far are one, and a good one behind it.
+        for (place, is_one) in (0_u32..).zip(wiegand::encode(0x11_1111, 26).unwrap().iter()) {
+            pulses.send(Seen::Bit(Bit { is_one, at_us: 1_000_000 + 2000 * place })).unwrap();
+        }
+        pulses.send(Seen::Spoilt).unwrap();
+        for (place, is_one) in (0_u32..).zip(wiegand::encode(0x22_2222, 26).unwrap().iter()) {
+            pulses.send(Seen::Bit(Bit { is_one, at_us: 2_000_000 + 2000 * place })).unwrap();
+        }
+        pulses.send(Seen::Pause { at_us: 2_100_000 }).unwrap();
+        let patience = Duration::from_secs(5);
         let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
         assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("7BB26E".into()) }.into()));
-        for (at_us, key) in [(900_000, 9), (1_200_000, 11)] {
-            for place in 0..4 {
-                pulses.send(Bit { is_one: key >> (3 - place) & 1 == 1, at_us: at_us + 2000 * place }).unwrap();
-            }
-        }
+        let spoilt = tokio::time::timeout(patience, reader.next()).await.unwrap();
+        assert!(matches!(spoilt, Err(ReaderError::BadInput { .. })), "{spoilt:?}");
         let read = tokio::time::timeout(patience, reader.next()).await.unwrap();
-        assert_eq!(read, Ok(Presented { channel: 0, key: Key::Pin("9".into()) }.into()), "a key has an end, too");
+        assert_eq!(read, Ok(Presented { channel: 0, key: Key::Card("222222".into()) }.into()));
         reader.indicate(0, Indication::Open).await.unwrap();
         while shown.lock().unwrap().last() != Some(&Shown::GREEN) {
             tokio::task::yield_now().await;

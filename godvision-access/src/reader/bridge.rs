@@ -9,6 +9,7 @@
 //! | `key C K` | the key `K` was pressed: `0`-`9`, `*`, `#` |
 //! | `bits C T B` | Wiegand bits `B` (`0` and `1`) without a pause between them, the first one at `T` |
 //! | `bits C T` | it is `T` and no bit came: ends the message that is begun, if it was before the pause; sent once after each |
+//! | `spoilt C` | the bits since the last pause are no message |
 //! | `ajar C 0`, `ajar C 1` | the contact in the frame says shut, open |
 //! | `exit C` | the button to get out was pressed |
 //! | `lid C 0`, `lid C 1` | the lid is shut, open |
@@ -175,7 +176,7 @@ fn take_line(
     if what == "alive" {
         return end_of(words);
     }
-    if !["key", "bits", "ajar", "exit", "lid"].contains(&what) {
+    if !["key", "bits", "spoilt", "ajar", "exit", "lid"].contains(&what) {
         return Err("a line that is no message");
     }
     let number: u8 = words.next().and_then(|word| word.parse().ok()).ok_or("a message without a channel")?;
@@ -215,6 +216,12 @@ fn take_line(
             if let Some(burst) = ended {
                 read(events, &mut channel.keypad, number, burst, formats, now);
             }
+        }
+        "spoilt" => {
+            end_of(words)?;
+            // Forgotten, whatever it was.
+            let _ = channel.bits.end();
+            return Err("bits that are no message");
         }
         "ajar" => {
             let is_open = flag(&mut words)?;
@@ -491,6 +498,9 @@ mod tests {
             "key 8 1",
             "key 256 1",
             "bits 0",
+            "spoilt",
+            "spoilt 0 1",
+            "spoilt 64",
             "bits 0 x 1",
             "bits 0 4294967296 1",
             "bits 0 1 012",

@@ -6,7 +6,7 @@
 //! | [`wiegand`], [`keypad`], [`wedge`] | bits, keys and typed numbers into cards and PINs |
 //! | [`wire`] | what a protocol is: bytes and `now` in, bytes and events out |
 //! | [`bridge`] | keypads and Wiegand readers behind a microcontroller: lines of text |
-//! | `bits` | Wiegand wires that end at this computer |
+//! | `bits`, `edges`, `gpio_wires` | Wiegand wires that end at this computer |
 //! | [`lines`] | card readers that write or type a number |
 //! | `osdp` | OSDP v2 with the secure channel |
 //! | `stream`, `link` | the async shell: any protocol on TCP, a serial port or an input device |
@@ -38,8 +38,11 @@ pub mod bridge;
 pub mod component;
 #[cfg(feature = "component")]
 pub mod device;
+pub mod edges;
 #[cfg(all(feature = "testkit", feature = "readers"))]
 pub mod fake;
+#[cfg(all(feature = "wiegand-gpio", target_os = "linux"))]
+pub mod gpio_wires;
 pub mod indication;
 #[cfg(all(feature = "evdev", target_os = "linux"))]
 mod input_device;

@@ -89,6 +89,40 @@ pub(super) const WEDGE: DriverSpec = DriverSpec {
     )
 };
 
+#[cfg(all(feature = "wiegand-gpio", target_os = "linux"))]
+mod gpio {
+    use super::*;
+    use crate::driver_spec::FieldKind;
+
+    /// Highest number of a line that an address may name.
+    const LINE_MAX: u32 = 1023;
+
+    const fn line(key: &'static str, about: &'static str, example: &'static str) -> AddressField {
+        AddressField::text(key, about).of(FieldKind::Number { min: 0, max: LINE_MAX }).example(example)
+    }
+
+    pub(in super::super) const WIEGAND_GPIO: DriverSpec = DriverSpec {
+        about: "The reader's two wires end at this computer's own pins, behind a level shifter. Nothing on them is encrypted.",
+        unverified: &["the kernel's side: what it calls was tried with edges from memory"],
+        ..reader(
+            "wiegand+gpio",
+            "Wiegand reader at GPIO lines",
+            &[
+                AddressField::text("path", "the chip's device file").required().example("/dev/gpiochip0"),
+                line("data0", "number of the line of DATA0 (green as a rule)", "17").required(),
+                line("data1", "number of the line of DATA1 (white as a rule)", "27").required(),
+                line("red", "number of the line of its red lamp", "23"),
+                line("green", "number of the line of its green lamp", "22"),
+                line("beep", "number of the line of its sounder", "24"),
+                AddressField::choice("active", &["low", "high"], "which level lights lamp and sounder"),
+                RAW,
+            ],
+        )
+    };
+}
+#[cfg(all(feature = "wiegand-gpio", target_os = "linux"))]
+pub(super) use gpio::*;
+
 pub(super) const SOFT: DriverSpec = DriverSpec {
     about: "A reader of this program itself: a page, a messenger.",
     verified: Verified::Device,

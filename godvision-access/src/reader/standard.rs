@@ -52,6 +52,8 @@ impl ReaderRegistry {
         let registry = registry.with_osdp(specs::OSDP, &clock);
         #[cfg(all(feature = "evdev", target_os = "linux"))]
         let registry = registry.with_wedge(&clock);
+        #[cfg(all(feature = "wiegand-gpio", target_os = "linux"))]
+        let registry = registry.with_wires(&clock);
         registry.with(specs::SOFT, move |address| Ok(Box::new(soft.reader(&address.host)?)))
     }
 
@@ -128,6 +130,33 @@ impl ReaderRegistry {
         self.with(specs::WEDGE, move |address| {
             let link = Link::Input { path: address.path.clone() };
             opened(super::lines::KeysWire::new(form(&specs::WEDGE, address)?), link, &clock)
+        })
+    }
+}
+
+#[cfg(all(feature = "wiegand-gpio", target_os = "linux"))]
+impl ReaderRegistry {
+    fn with_wires(self, clock: &Arc<dyn Clock>) -> Self {
+        use super::gpio_wires::{GpioWires, GpioWiresOptions};
+        let clock = Arc::clone(clock);
+        let spec = specs::WIEGAND_GPIO;
+        self.with(spec.clone(), move |address| {
+            let line = |key| address.value(key).map(|_| spec.number(address, key));
+            let (data0, data1) = (spec.number(address, "data0"), spec.number(address, "data1"));
+            let lamps = [line("red"), line("green"), line("beep")];
+            let all: Vec<u32> = [Some(data0), Some(data1)].into_iter().chain(lamps).flatten().collect();
+            if all.iter().enumerate().any(|(at, line)| all.iter().take(at).any(|other| other == line)) {
+                return Err(Error::BadDeviceUrl { detail: "a line stands there twice" });
+            }
+            let [has_red, has_green, has_sounder] = lamps.map(|line| line.is_some());
+            let formats = if address.value("raw") == Some("yes") { Formats::Raw } else { Formats::Checked };
+            let profile = Profile { has_red, has_green, has_sounder };
+            let wire = BridgeWire::new("wiegand", BridgeOptions { channels: 1, formats, profile });
+            let lamps_are_active_low = address.value("active") != Some("high");
+            let options = GpioWiresOptions { chip: address.path.clone(), data0, data1, lamps, lamps_are_active_low };
+            let chip = options.chip.clone();
+            let connect = super::bits::connector(move || GpioWires::open(&options));
+            Ok(Box::new(StreamReader::over(wire, chip, connect, Arc::clone(&clock))))
         })
     }
 }
@@ -230,6 +259,7 @@ mod tests {
                 "lines" | "lines+tcp" => include_str!("lines.rs"),
                 "osdp" | "osdp+tcp" => include_str!("osdp/mod.rs"),
                 "wedge" => include_str!("input_device.rs"),
+                "wiegand+gpio" => include_str!("gpio_wires.rs"),
                 "soft" => include_str!("soft.rs"),
                 other => panic!("which module is {other}?"),
             };

@@ -248,13 +248,13 @@ pub use chip::ChipLines;
 #[cfg(target_os = "linux")]
 mod chip {
     use std::collections::HashMap;
-    use std::error::Error as _;
     use std::io;
 
     use gpiocdev::Request;
     use gpiocdev::line::{Bias, Value};
 
     use super::{GpioLines, GpioOptions};
+    use crate::gpio_error::system_error;
 
     /// Lines of a chip of the kernel.
     #[derive(Debug)]
@@ -278,7 +278,7 @@ mod chip {
             if self.is_active_low {
                 builder.as_active_low();
             }
-            builder.request().map_err(|error| system(&error))
+            builder.request().map_err(|error| system_error(&error))
         }
     }
 
@@ -301,13 +301,13 @@ mod chip {
                     })?
                     .value(line),
             };
-            value.map(|value| value == Value::Active).map_err(|error| system(&error))
+            value.map(|value| value == Value::Active).map_err(|error| system_error(&error))
         }
 
         fn drive(&mut self, line: u32, is_active: bool) -> io::Result<()> {
             let value = if is_active { Value::Active } else { Value::Inactive };
             if let Some(request) = self.held.get(&line) {
-                return request.set_value(line, value).map_err(|error| system(&error));
+                return request.set_value(line, value).map_err(|error| system_error(&error));
             }
             let request = self.request(line, |builder| {
                 builder.as_output(value);
@@ -315,13 +315,6 @@ mod chip {
             self.held.insert(line, request);
             Ok(())
         }
-    }
-
-    /// The system's error in the library's: it names the number at the end of its text.
-    fn system(error: &gpiocdev::Error) -> io::Error {
-        let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.trim_end_matches(')').parse().ok());
-        number.map_or_else(|| io::Error::other(text.clone()), io::Error::from_raw_os_error)
     }
 
     #[cfg(test)]
