@@ -66,11 +66,13 @@ async fn messages_and_buttons_have_their_limits() {
     assert_eq!(call(&fake, "editMessageText", edit(9999)).await.0, 400);
     let form = |kind: &str, file: &str| {
         let media = format!(r#"{{"type": "{kind}", "media": "attach://p", "caption": "c"}}"#);
-        let part = |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n");
+        let part =
+            |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n");
         let (chat, message) = (part("\"chat_id\"", "2"), part("\"message_id\"", "3"));
         format!("{chat}{message}{}{}--b--\r\n", part("\"media\"", &media), part("\"p\"; filename=\"p.jpg\"", file))
     };
-    for bad in [form("photo", "no picture"), form("video", "no picture"), form("photo", "x").replace("--b--", "--c--")] {
+    for bad in [form("photo", "no picture"), form("video", "no picture"), form("photo", "x").replace("--b--", "--c--")]
+    {
         let kind = "multipart/form-data; boundary=b";
         assert_eq!(post(&fake, TOKEN, "editMessageMedia", kind, bad).await.unwrap().0, StatusCode::BAD_REQUEST);
     }
