@@ -162,6 +162,13 @@ async fn a_code_binds_one_chat_once() {
     bench.fake.write(500, &format!("/start {code}"));
     bench.fake.write(501, &format!("/start {code}"));
     bench.said(1, 501, "This chat is now bob's").await;
+    // Strangers who chatter are answered five times and never keep others waiting.
+    for number in 0..50 {
+        bench.fake.write(600, &format!("hello {number}"));
+    }
+    bench.fake.write(100, "hello");
+    bench.said(1, 100, "Write /doors").await;
+    assert!(bench.fake.done().iter().filter(|done| done.chat == 600).count() <= 5);
     assert_eq!(bench.journalled("telegram.bound").await, 2);
     assert_eq!(bench.fake.refused(), [""; 0]);
     // Whoever is removed is told nothing, and their chat asks for nothing.

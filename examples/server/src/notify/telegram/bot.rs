@@ -12,27 +12,30 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use godvision_access::AccessControl;
 use godvision_access::rule::{CredentialKind, Kinds, Question};
 use godvision_core::journal::{Entry, Journal, Level};
 use godvision_core::signal::door::{DoorState, Key, Verdict};
 use godvision_core::{Clock, MonoTime, Name, Secret, WallTime};
 
 use super::Telegram;
-use super::api::{ApiError, BotApi, Button, Message, Pressed, Update};
+use super::api::{Account, ApiError, BotApi, Button, Message, Pressed, Update};
 use super::buttons::{Buttons, Offer, Refusal};
 use crate::store::{Binding, Store};
 use crate::web::system::{System, SystemError};
 
-/// Wrong codes that a chat may send in [`TRIES_FORGOTTEN`].
+/// What a chat that is nobody's may say in [`TRIES_FORGOTTEN`], a code or anything else.
 pub const TRIES_MAX: u32 = 5;
-/// How long wrong codes of a chat count.
+/// How long that counts.
 const TRIES_FORGOTTEN: Duration = Duration::from_secs(600);
-/// Most chats whose wrong codes are counted; then all of them begin anew, and each code still counts its own.
+/// Most chats that are counted; then all of them begin anew, and each code still counts the tries at it.
 const CHATS_COUNTED_MAX: usize = 1000;
-/// How far ahead the rules are asked whether a door could ever open.
-const AHEAD_DAYS: i64 = 31;
+/// Messages of one chat that are dealt with at once; more are not heard, so that nobody keeps others' buttons waiting.
+const AT_ONCE_EACH: u32 = 3;
+/// How far ahead the rules are asked whether a door could open: a week and a day.
+const AHEAD_DAYS: i64 = 8;
 /// Most changes of an answer that are looked at in that time: eight a day.
-const CHANGES_MAX: usize = 250;
+const CHANGES_MAX: usize = 64;
 /// Most doors that are offered.
 const DOORS_OFFERED_MAX: usize = 40;
 /// How long a lock may take to say that it is open.
@@ -49,6 +52,8 @@ pub(super) struct Bot {
     pub(super) name: Name,
     pub(super) buttons: Mutex<Buttons>,
     pub(super) tries: Mutex<HashMap<i64, (u32, MonoTime)>>,
+    /// How many messages of each chat are being dealt with.
+    pub(super) hearing: Mutex<HashMap<i64, u32>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,19 +84,51 @@ impl Bot {
         if chat.kind != "private" || from.id != chat.id {
             return;
         }
+        {
+            let mut hearing = locked(&self.hearing);
+            let count = hearing.entry(chat.id).or_insert(0);
+            if *count >= AT_ONCE_EACH {
+                return;
+            }
+            *count += 1;
+        }
+        self.heard(chat.id, from, &text).await;
+        let mut hearing = locked(&self.hearing);
+        match hearing.get_mut(&chat.id) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(hearing.remove(&chat.id)),
+        }
+    }
+
+    /// Whether a chat that is nobody's has said too much to be answered, a code included.
+    fn is_too_much(&self, chat: i64) -> bool {
+        let now = self.clock.mono();
+        let mut tries = locked(&self.tries);
+        tries.retain(|_, (_, last)| now.since(*last) < TRIES_FORGOTTEN);
+        if tries.len() >= CHATS_COUNTED_MAX {
+            tries.clear();
+        }
+        let (count, last) = tries.entry(chat).or_insert((0, now));
+        (*count, *last) = (count.saturating_add(1), now);
+        *count > TRIES_MAX
+    }
+
+    async fn heard(&self, chat: i64, from: Account, text: &str) {
+        let bound = self.bound(chat).await;
         let mut words = text.split_whitespace();
         let command = words.next().unwrap_or_default();
+        let is_code = command.starts_with("/start");
+        // Not even whether a code was right.
+        if (bound.is_none() || is_code) && self.is_too_much(chat) {
+            return;
+        }
         let account = from.username.map_or(from.first_name, |name| format!("@{name}"));
-        match (command.split('@').next().unwrap_or_default(), words.next()) {
-            ("/start", Some(code)) => self.bind(chat.id, &account, &code.into()).await,
-            ("/doors", None) => self.offer(chat.id).await,
-            ("/stop", None) => self.stop(chat.id).await,
-            _ => match self.bound(chat.id).await {
-                Some(_) => {
-                    self.say(chat.id, "Write /doors for the doors that you may open, /stop to end this.", &[]).await
-                }
-                None => self.say(chat.id, NOT_BOUND, &[]).await,
-            },
+        match (command.split('@').next().unwrap_or_default(), words.next(), bound) {
+            ("/start", Some(code), _) => self.bind(chat, &account, &code.into()).await,
+            (_, _, None) => self.say(chat, NOT_BOUND, &[]).await,
+            ("/doors", None, Some(binding)) => self.offer(binding).await,
+            ("/stop", None, Some(binding)) => self.stop(&binding).await,
+            _ => self.say(chat, "Write /doors for the doors that you may open, /stop to end this.", &[]).await,
         }
     }
 
@@ -106,21 +143,6 @@ impl Bot {
     }
 
     async fn bind(&self, chat: i64, account: &str, code: &Secret) {
-        let now = self.clock.mono();
-        let is_too_often = {
-            let mut tries = locked(&self.tries);
-            tries.retain(|_, (_, last)| now.since(*last) < TRIES_FORGOTTEN);
-            if tries.len() >= CHATS_COUNTED_MAX {
-                tries.clear();
-            }
-            let (count, last) = tries.entry(chat).or_insert((0, now));
-            (*count, *last) = (count.saturating_add(1), now);
-            *count > TRIES_MAX
-        };
-        if is_too_often {
-            // Not even whether this one was right.
-            return;
-        }
         let account: String = account.chars().filter(|it| !it.is_control()).take(64).collect();
         match self.store.telegram().bind(code, chat, &account).await {
             Ok(Some(person)) => {
@@ -144,11 +166,9 @@ impl Bot {
         }
     }
 
-    async fn stop(&self, chat: i64) {
-        if let Some(binding) = self.bound(chat).await {
-            self.unbind(&binding.person, "by themselves").await;
-            self.say(chat, "This chat is nobody's any more.", &[]).await;
-        }
+    async fn stop(&self, binding: &Binding) {
+        self.unbind(&binding.person, "by themselves").await;
+        self.say(binding.chat, "This chat is nobody's any more.", &[]).await;
     }
 
     /// Ends the binding of `person`; `why` as the journal says it.
@@ -162,49 +182,25 @@ impl Bot {
         }
     }
 
-    /// Whether the rules could open `door` to `person` by a button, alone or with something else, in the time ahead.
-    fn could_open(&self, person: &Name, door: &Name) -> bool {
-        let access = self.store.access().shared().current();
-        if access.directory.who(&Key::Remote { person: person.clone() }).is_err() {
-            return false;
-        }
-        let until = WallTime::from_unix_seconds(self.clock.wall().as_unix_seconds() + AHEAD_DAYS * 24 * 3600);
-        let rules = &access.rules;
-        // The button opens where it is let in with it, alone or beside something, and not without it.
-        let is_needed = |beside: Kinds| {
-            let with = |at| Question { person: Some(person), door, presented: beside.with(CredentialKind::Remote), at };
-            let without = |at| Question { presented: beside, ..with(at) };
-            let mut at = self.clock.wall();
-            for _ in 0..CHANGES_MAX {
-                let admits = |question: Question<'_>| rules.decide(&question).verdict == Verdict::Admit;
-                if admits(with(at)) && !admits(without(at)) {
-                    return true;
-                }
-                let changes = [with(at), without(at)].map(|question| rules.next_change(&question, until));
-                match changes.into_iter().flatten().map(|(at, _)| at).min() {
-                    Some(next) => at = next,
-                    None => return false,
-                }
-            }
-            false
-        };
-        let others = CredentialKind::ALL.into_iter().filter(|kind| *kind != CredentialKind::Remote).map(Kinds::from);
-        std::iter::once(Kinds::NONE).chain(others).any(is_needed)
-    }
-
-    async fn offer(&self, chat: i64) {
-        let Some(binding) = self.bound(chat).await else { return self.say(chat, NOT_BOUND, &[]).await };
+    async fn offer(&self, binding: Binding) {
+        let Binding { person, chat, .. } = binding;
         let Some(system) = self.hub.system() else { return self.say(chat, FAULT, &[]).await };
-        let mut doors = system.doors();
-        doors.retain(|door| self.could_open(&binding.person, &door.id));
-        doors.truncate(DOORS_OFFERED_MAX);
+        let (mut doors, access, at) = (system.doors(), self.store.access().shared().current(), self.clock.wall());
+        let whose = person.clone();
+        // Milliseconds a door: not on a thread that others wait for.
+        let asked = tokio::task::spawn_blocking(move || {
+            doors.retain(|door| could_open(&access, &whose, &door.id, at));
+            doors.truncate(DOORS_OFFERED_MAX);
+            doors
+        });
+        let Ok(doors) = asked.await else { return self.say(chat, FAULT, &[]).await };
         if doors.is_empty() {
             return self.say(chat, "No rule lets you open a door from here.", &[]).await;
         }
         let mut buttons: Vec<Button> = Vec::new();
         for door in doors {
             let Ok(nonce) = crate::store::random::<16>() else { return self.say(chat, FAULT, &[]).await };
-            let offer = Offer { person: binding.person.clone(), chat, door: door.id };
+            let offer = Offer { person: person.clone(), chat, door: door.id };
             buttons.push((door.title, locked(&self.buttons).make(nonce, offer, self.clock.mono())));
         }
         self.say(chat, "Which door? The buttons work for a minute, once.", &buttons).await;
@@ -320,3 +316,32 @@ enum Saying<'a> {
 const NOT_BOUND: &str =
     "This bot serves one site and knows you not. Ask its administrator for a code and write /start CODE.";
 const FAULT: &str = "Something failed here. Nothing was opened.";
+
+/// Whether the rules could open `door` to `person` by a button, alone or with something else, in the time ahead.
+fn could_open(access: &AccessControl, person: &Name, door: &Name, now: WallTime) -> bool {
+    if access.directory.who(&Key::Remote { person: person.clone() }).is_err() {
+        return false;
+    }
+    let until = WallTime::from_unix_seconds(now.as_unix_seconds() + AHEAD_DAYS * 24 * 3600);
+    let rules = &access.rules;
+    // The button opens where it is let in with it, alone or beside something, and not without it.
+    let is_needed = |beside: Kinds| {
+        let with = |at| Question { person: Some(person), door, presented: beside.with(CredentialKind::Remote), at };
+        let without = |at| Question { presented: beside, ..with(at) };
+        let mut at = now;
+        for _ in 0..CHANGES_MAX {
+            let admits = |question: Question<'_>| rules.decide(&question).verdict == Verdict::Admit;
+            if admits(with(at)) && !admits(without(at)) {
+                return true;
+            }
+            let changes = [with(at), without(at)].map(|question| rules.next_change(&question, until));
+            match changes.into_iter().flatten().map(|(at, _)| at).min() {
+                Some(next) => at = next,
+                None => return false,
+            }
+        }
+        false
+    };
+    let others = CredentialKind::ALL.into_iter().filter(|kind| *kind != CredentialKind::Remote).map(Kinds::from);
+    std::iter::once(Kinds::NONE).chain(others).any(is_needed)
+}

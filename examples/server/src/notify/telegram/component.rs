@@ -125,6 +125,7 @@ impl Component for Speaking {
                 name: self.name.clone(),
                 buttons: Mutex::default(),
                 tries: Mutex::default(),
+                hearing: Mutex::default(),
             });
             let intake = Intake {
                 alarms: cx.input("alarms")?,

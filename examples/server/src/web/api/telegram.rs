@@ -27,7 +27,7 @@ pub(crate) struct BindingView {
 
 impl BindingView {
     pub(crate) fn is_told(&self, notice: &str) -> bool {
-        self.notices.iter().any(|code| *code == notice)
+        self.notices.contains(&notice)
     }
 }
 
