@@ -20,6 +20,8 @@ use world::{CAMERA, DOOR, World};
 
 /// Pictures a second.
 const RATE: u32 = 5;
+/// Pictures of nobody after which whoever comes is decided about anew: what the readers and the door hold off, and a little.
+const AWAY: usize = 12;
 
 /// The decision `{credential, reason}` is shown beside the clip of it, and the clip's page names the decision.
 async fn is_linked_to_its_clip(world: &World, credential: &str, reason: &str) {
@@ -79,8 +81,7 @@ async fn a_pass_opens_until_it_is_withdrawn() {
     assert_eq!(fields, wanted);
     world.camera.show(&nothing);
     is_linked_to_its_clip(&world, "qr", "permitted").await;
-    // Who was away for two seconds comes anew.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    world.camera.films(AWAY).await;
 
     let path = format!("/api/v1/passes/{id}/withdraw");
     world.done(Method::POST, &path, json!({"reason": "the visit is over"})).await;
@@ -158,11 +159,11 @@ async fn a_face_opens_that_is_known_and_alive() {
     world.camera.show(&photo);
     let refused = world.line("access.refused", &[]).await;
     assert_eq!((&refused["fields"]["reason"], &refused["fields"]["credential"]), (&json!("not_live"), &json!("face")));
-    // A whole round of waving it does not help.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // Nor does waving it.
+    world.camera.films(3 * RATE as usize).await;
     assert_eq!((world.lines("access.admitted").await.len(), world.pulses()), (0, 0));
     world.camera.show(&nothing);
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    world.camera.films(AWAY).await;
 
     world.camera.show(&head);
     let wanted = json!({
@@ -228,10 +229,9 @@ async fn a_plate_opens_with_a_pin_and_never_alone() {
         let plates_seen = lines.iter().filter(|line| line["fields"]["credential"] == "plate").count();
         (plates_seen == plates).then(|| lines.last().cloned()).flatten()
     };
-    // Who was away for two seconds comes anew.
     let drive_away = async || {
         world.camera.show(&nothing);
-        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        world.camera.films(AWAY).await;
     };
 
     // A rule that says nothing of plates wants something beside them.
