@@ -44,7 +44,7 @@ async fn admitted(world: &World) -> Value {
     line["fields"].clone()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pass_opens_until_it_is_withdrawn() {
     const SIDE: usize = 480;
     let rules = "version = 1\n[[rule]]\nname = \"guests\"\npermit = [\"anyone\"]\ndoors = [\"any\"]\nby = [\"qr\"]\n";
@@ -132,7 +132,7 @@ fn on_the_wall(picture: &RgbImage) -> YuvFrame {
     coloured(width, height, &rgb)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_face_opens_that_is_known_and_alive() {
     let rules =
         "version = 1\n[[rule]]\nname = \"residents\"\npermit = [\"eileen\"]\ndoors = [\"any\"]\nby = [\"face\"]\n";
@@ -142,7 +142,7 @@ async fn a_face_opens_that_is_known_and_alive() {
     let (head, photo) = (turning(&portrait, true), turning(&portrait, false));
     let [across, down] = FACE_SIDES;
     let nothing = Film::new(&[grey(across, down, wall(across, down))], RATE);
-    let mut world = World::start(rules, &nothing, &[("face", Params::new().with("search_side", 720))]).await;
+    let mut world = World::start(rules, &nothing, &[("face", Params::new().with("search_side", 360))]).await;
     world.know("eileen", &[]).await;
     world.until_door_is("locked").await;
 
@@ -199,7 +199,7 @@ fn models(folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plate_opens_with_a_pin_and_never_alone() {
     const ANY: &str = "version = 1\n[[rule]]\nname = \"cars\"\npermit = [\"bob\", \"eve\"]\ndoors = [\"any\"]\n";
     let picture = image::load_from_memory(PLATE).unwrap().into_luma8();
