@@ -1,10 +1,11 @@
-//! A whole server opens its door by a PIN, by a PIN typed under duress, and by an operator's hand: seen at the relay's own end
+//! A whole server opens its door by a PIN, a card, a PIN typed under duress, and by an operator's hand: seen at the relay's own end
 //! of its wire, in the journal, at the keypad's lamps, and by who may and may not.
 
 mod world;
 
 use axum::http::{Method, StatusCode};
 use godvision_access::reader::indication::Shown;
+use godvision_access::reader::wiegand;
 use serde_json::json;
 use world::film::{Film, grey, wall};
 use world::{DOOR, KEYPAD, World};
@@ -59,6 +60,30 @@ async fn a_pin_opens_once_and_a_wrong_one_does_not() {
     let call = world.relay.calls().into_iter().find(|call| call.params["on"] == true).unwrap();
     assert_eq!(call.params["toggle_after"], 0.2, "the device ends the pulse, whatever becomes of us");
     assert!(world.journal().await.iter().all(|line| !line.to_string().contains("25804")), "no PIN is written down");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_opens_until_it_is_withdrawn() {
+    let mut world = quiet(&RULES.replace("\"pin\"", "\"card\"")).await;
+    world.know("eve", &[("card", "7B B2 6E")]).await;
+    let bits: String = wiegand::encode(0x7B_B26E, 26).unwrap().iter().map(|bit| if bit { '1' } else { '0' }).collect();
+    // As the bridge hears the two wires: when the first bit came, in its own microseconds.
+    let swipe = |at_micros: u64| world.keypad.send(format!("bits 0 {at_micros} {bits}\n").as_bytes());
+    swipe(1000);
+    let admitted = world.line("access.admitted", &[]).await;
+    let fields = json!({
+        "door": DOOR, "source": KEYPAD, "credential": "card", "reason": "permitted", "person": "eve", "rule": "people"
+    });
+    assert_eq!(admitted["fields"], fields);
+    world.line("door.unlocked", &[]).await;
+    world.until_door_is("locked").await;
+    let people = world.get("/api/v1/people").await;
+    let key = people["people"][0]["keys"][0]["id"].clone();
+    world.done(Method::PUT, &format!("/api/v1/keys/{key}"), json!({"revoked": true})).await;
+    swipe(9_000_000);
+    world.line("access.refused", &[("credential", "card"), ("reason", "revoked")]).await;
+    assert_eq!(world.pulses(), 1);
     world.stop().await;
 }
 

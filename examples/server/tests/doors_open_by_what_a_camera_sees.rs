@@ -20,6 +20,8 @@ use world::{CAMERA, DOOR, World};
 
 /// Pictures a second.
 const RATE: u32 = 5;
+/// Pictures of nobody after which whoever comes is decided about anew: what the readers and the door hold off, and a little.
+const AWAY: usize = 12;
 
 /// The decision `{credential, reason}` is shown beside the clip of it, and the clip's page names the decision.
 async fn is_linked_to_its_clip(world: &World, credential: &str, reason: &str) {
@@ -42,7 +44,7 @@ async fn admitted(world: &World) -> Value {
     line["fields"].clone()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pass_opens_until_it_is_withdrawn() {
     const SIDE: usize = 480;
     let rules = "version = 1\n[[rule]]\nname = \"guests\"\npermit = [\"anyone\"]\ndoors = [\"any\"]\nby = [\"qr\"]\n";
@@ -79,8 +81,7 @@ async fn a_pass_opens_until_it_is_withdrawn() {
     assert_eq!(fields, wanted);
     world.camera.show(&nothing);
     is_linked_to_its_clip(&world, "qr", "permitted").await;
-    // Who was away for two seconds comes anew.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    world.camera.films(AWAY).await;
 
     let path = format!("/api/v1/passes/{id}/withdraw");
     world.done(Method::POST, &path, json!({"reason": "the visit is over"})).await;
@@ -131,7 +132,7 @@ fn on_the_wall(picture: &RgbImage) -> YuvFrame {
     coloured(width, height, &rgb)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_face_opens_that_is_known_and_alive() {
     let rules =
         "version = 1\n[[rule]]\nname = \"residents\"\npermit = [\"eileen\"]\ndoors = [\"any\"]\nby = [\"face\"]\n";
@@ -141,7 +142,7 @@ async fn a_face_opens_that_is_known_and_alive() {
     let (head, photo) = (turning(&portrait, true), turning(&portrait, false));
     let [across, down] = FACE_SIDES;
     let nothing = Film::new(&[grey(across, down, wall(across, down))], RATE);
-    let mut world = World::start(rules, &nothing, &[("face", Params::new().with("search_side", 720))]).await;
+    let mut world = World::start(rules, &nothing, &[("face", Params::new().with("search_side", 360))]).await;
     world.know("eileen", &[]).await;
     world.until_door_is("locked").await;
 
@@ -158,11 +159,11 @@ async fn a_face_opens_that_is_known_and_alive() {
     world.camera.show(&photo);
     let refused = world.line("access.refused", &[]).await;
     assert_eq!((&refused["fields"]["reason"], &refused["fields"]["credential"]), (&json!("not_live"), &json!("face")));
-    // A whole round of waving it does not help.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // Nor does waving it.
+    world.camera.films(3 * RATE as usize).await;
     assert_eq!((world.lines("access.admitted").await.len(), world.pulses()), (0, 0));
     world.camera.show(&nothing);
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    world.camera.films(AWAY).await;
 
     world.camera.show(&head);
     let wanted = json!({
@@ -198,7 +199,7 @@ fn models(folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plate_opens_with_a_pin_and_never_alone() {
     const ANY: &str = "version = 1\n[[rule]]\nname = \"cars\"\npermit = [\"bob\", \"eve\"]\ndoors = [\"any\"]\n";
     let picture = image::load_from_memory(PLATE).unwrap().into_luma8();
@@ -228,10 +229,9 @@ async fn a_plate_opens_with_a_pin_and_never_alone() {
         let plates_seen = lines.iter().filter(|line| line["fields"]["credential"] == "plate").count();
         (plates_seen == plates).then(|| lines.last().cloned()).flatten()
     };
-    // Who was away for two seconds comes anew.
     let drive_away = async || {
         world.camera.show(&nothing);
-        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        world.camera.films(AWAY).await;
     };
 
     // A rule that says nothing of plates wants something beside them.

@@ -133,6 +133,15 @@ impl Camera {
         self.film.send_replace(film.clone());
     }
 
+    /// Until so many more frames have left.
+    pub(crate) async fn films(&self, frames: usize) {
+        let count = || self.left.lock().expect("nobody panics with it").len();
+        let enough = count() + frames;
+        while count() < enough {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The frames that have left since the film shown at `since` began, oldest first.
     pub(crate) fn left(&self, since: MonoTime) -> Vec<Published> {
         let left = self.left.lock().expect("nobody panics with it");

@@ -254,7 +254,7 @@ fn document(sees: &[(&str, Params)]) -> SiteDocument {
         match component.unit.as_str() {
             "camera" => component.params.set("colour", true.into(), None),
             // Clips end soon, so that a test need not wait for them.
-            "motion" => component.params.set("quiet_after", 0.5.into(), None),
+            "motion" => component.params.set("quiet_after", 1.0.into(), None),
             "recorder" => {
                 component.params.set("pre_roll", 1.0.into(), None);
                 component.params.set("post_roll", 0.5.into(), None);
