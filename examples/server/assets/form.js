@@ -204,7 +204,7 @@ function control(field, value, names) {
     case 'texts': return chips(field, value, [], { placeholder: (field.default ?? []).join(', ') });
     case 'zone': { const list = datalist(options ?? []); const made = text(value, {}, list); made.element.firstChild.setAttribute('list', list.id); return made; }
     case 'secret': return { ...text('', { type: 'password', autocomplete: 'new-password', placeholder: field.is_set ? words.kept : '' }) };
-    default: return text(value, { placeholder: field.kind === 'time' ? '30s, 5min, 16h' : field.default ?? '' });
+    default: return text(value, { placeholder: field.kind === 'time' ? '30s, 5min, 16h' : field.default ?? field.example ?? '' });
   }
 }
 
