@@ -1035,11 +1035,17 @@ impl Access {
         draft: Option<&str>,
         limit: usize,
     ) -> Result<WhoMay, StoreError> {
-        let set = match draft {
-            Some(text) => Arc::new(self.check_rules(text)?),
-            None => self.now().merged,
+        let (drafted, current);
+        let rules = match draft {
+            Some(text) => {
+                drafted = self.check_rules(text)?.compile().map_err(AccessProblem::from)?;
+                &drafted
+            }
+            None => {
+                current = self.inner.shared.current();
+                &current.rules
+            }
         };
-        let rules = set.compile().map_err(AccessProblem::from)?;
         let mut said = WhoMay::default();
         let mut after = String::new();
         loop {
@@ -1068,13 +1074,20 @@ impl Access {
     /// # Errors
     /// [`AccessProblem::Refused`] if the draft is.
     pub fn week_of(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Vec<String>, StoreError> {
-        let set = match draft {
-            Some(text) => Arc::new(self.check_rules(text)?),
-            None => self.now().merged,
+        let (drafted, current);
+        let (rules, zone) = match draft {
+            Some(text) => {
+                let set = self.check_rules(text)?;
+                drafted = set.compile().map_err(AccessProblem::from)?;
+                (&drafted, set.zone)
+            }
+            None => {
+                current = self.inner.shared.current();
+                (&current.rules, self.now().merged.zone.clone())
+            }
         };
-        let rules = set.compile().map_err(AccessProblem::from)?;
         let spans = rules.week_of(question).into_iter().filter_map(|it| {
-            let (from, until) = (set.zone.minute_of_week(it.from)?, set.zone.minute_of_week(it.until)?);
+            let (from, until) = (zone.minute_of_week(it.from)?, zone.minute_of_week(it.until)?);
             // By the clocks: an hour that they skip or repeat is not drawn. The whole week ends where it begins.
             let length = (until.get() + MINUTES_A_WEEK - from.get()) % MINUTES_A_WEEK;
             Some((from, if length == 0 { MINUTES_A_WEEK } else { length }))
