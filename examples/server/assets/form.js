@@ -198,7 +198,7 @@ function control(field, value, names) {
     case 'moment': return moment(value);
     case 'intervals': return intervals(value ?? [], words);
     case 'dates': return dates(field, value);
-    case 'holiday_hours': return chips(field, value, options, { placeholder: 'CALENDAR none', name: (it) => it });
+    case 'holiday_hours': return chips(field, value, options, { placeholder: options[0] ?? 'public none', name: (it) => it });
     case 'persons': case 'doors': case 'subjects': case 'door_sets': case 'sources': return chips(field, value, options ?? []);
     case 'by': return chips(field, value, options, { name: presented });
     case 'texts': return chips(field, value, [], { placeholder: (field.default ?? []).join(', ') });
@@ -209,6 +209,12 @@ function control(field, value, names) {
 }
 
 // The form ---------------------------------------------------------------------------------------------------------------
+
+/** What a number may be. */
+function bounds({ kind, min, max }) {
+  const isBound = [min, max].every((it) => it !== undefined && it !== null);
+  return isBound ? ` ${fill(words.bounds, min, max)}${kind === 'seconds' ? ` ${words.seconds}` : ''}.` : '';
+}
 
 /** Draws `fields` with `values` into `place`. */
 export function form(place, fields, values = {}, names = {}) {
@@ -221,7 +227,7 @@ export function form(place, fields, values = {}, names = {}) {
     all.set(field.key, { field, before, ...made });
     const problem = make('p', { className: 'problem', hidden: true, id: fresh('problem') });
     problem.dataset.for = field.key;
-    const about = make('span', { className: 'hintline soft', textContent: field.about, id: fresh('about') });
+    const about = make('span', { className: 'hintline soft', textContent: field.about + bounds(field), id: fresh('about') });
     const title = make('label', { htmlFor: made.of, textContent: label(field.key) + (field.required ? ' *' : '') });
     const input = made.element.id === made.of ? made.element : made.element.querySelector(`#${made.of}`);
     input?.setAttribute('aria-describedby', `${about.id} ${problem.id}`);

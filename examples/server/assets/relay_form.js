@@ -50,7 +50,10 @@ export function relayForm(place, drivers, relay, isSet, words) {
     note.append(make('p', { className: 'soft', textContent: said }));
     const verified = make('p', { className: spec.verified === 'device' ? 'chip online' : 'chip warning', textContent: words[`verified${camel(spec.verified)}`] });
     note.append(verified);
-    if (spec.unverified.length) note.append(make('ul', { className: 'soft' }, ...spec.unverified.map((text) => make('li', { textContent: text }))));
+    if (spec.unverified?.length) {
+      const list = make('ul', {}, ...spec.unverified.map((textContent) => make('li', { textContent })));
+      note.append(make('details', {}, make('summary', { textContent: words.unverified }), list));
+    }
     const described = spec.fields.map((field) => ({ ...field, about: sentence(field), is_set: own?.kept.includes(field.key) }));
     drawn = form(fields, described, own?.fields);
     for (const field of described.filter((it) => it.is_set)) keep(field.key);

@@ -1,6 +1,7 @@
 /** The rules page: a plain editor with line numbers that says where a mistake is, a comparison before saving, versions to
  * go back to, and the question why. */
 import { call, toast } from './app.js';
+import { week } from './week.js';
 
 const fill = (text, ...values) => values.reduce((out, value, at) => out.replace(`{${at}}`, value), text);
 /** A message that is shown once the page has come anew. */
@@ -225,7 +226,11 @@ ask.addEventListener('submit', async (event) => {
       item.append(name, ` ${rule.text}`);
       list.append(item);
     }
-    document.getElementById('answer').replaceChildren(head, list);
+    const hours = document.createElement('figure');
+    const place = document.getElementById('answer');
+    hours.append(Object.assign(document.createElement('figcaption'), { className: 'soft', textContent: answer.week.length ? place.dataset.week : place.dataset.never }));
+    if (answer.week.length) hours.append(week(answer.week, document.getElementById('form-words').dataset));
+    place.replaceChildren(head, hours, list);
   } catch (error) {
     wrong.textContent = error.message;
     wrong.hidden = false;

@@ -3,7 +3,7 @@
 const DAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];
 const DAY = 1440;
 const SVG = 'http://www.w3.org/2000/svg';
-const [LEFT, TOP, ROW, HOUR] = [34, 16, 15, 20];
+const [LEFT, TOP, ROW, HOUR] = [30, 18, 16, 14];
 
 const minutes = (time) => {
   const [, hour, minute] = /^(\d\d):(\d\d)$/.exec(time) ?? [];

@@ -79,6 +79,10 @@ export async function forms({ page, url, shot }) {
     body: JSON.stringify({ person: 'ada', door: 'front-door', kind: 'face+pin', at: '2026-11-25T01:00:00Z' }),
   }).then((it) => it.json()));
   check(answer.verdict === 'admit' && answer.rule === 'ada-at-night', 'and it decides');
+  await page.selectOption('#ask [name=kind]', 'face+pin');
+  await page.locator('#ask button', { hasText: 'Ask' }).click();
+  await until(async () => await page.locator('#answer .week .open').count() === 8, 'her week is drawn: four nights on both of their days');
+  await shot('rules-week');
   await page.click('#ask [name=who]');
   await until(async () => /could enter/.test(await said('#answer')), 'who could enter is answered');
   await shot('rules-who');
@@ -143,10 +147,12 @@ export async function forms({ page, url, shot }) {
   await page.click('#make-dialog .primary');
   await until(async () => await page.getAttribute('.key-list tr[data-state=signing]', 'data-id').catch(() => old) !== old, 'a new key signs', 8000);
   check(await page.locator(`.key-list tr[data-id="${old}"][data-state=verifying]`).count() === 1, 'the one before it is still believed');
+  await page.evaluate(() => fetch('/api/v1/passes', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"doors": ["any"]}' }));
+  await page.reload();
   await shot('pass-keys');
   await page.click(`.key-list tr[data-id="${Number(old) + 1}"] [name=withdraw]`);
   await shown('#withdraw-dialog[open]');
-  check(/live pass/.test(await said('#withdraw-dialog .ends')), `what it ends is said: ${await said('#withdraw-dialog .ends')}`);
+  check(/ends 1 live pass/.test(await said('#withdraw-dialog .ends')), `what it ends is said: ${await said('#withdraw-dialog .ends')}`);
   await page.fill('#withdraw-dialog [name=reason]', 'a laptop was stolen');
   await shot('pass-key-withdraw');
   await page.click('#withdraw-dialog .primary');

@@ -180,10 +180,12 @@ async fn a_question_is_answered_as_the_door_does_with_every_reason() {
     server.request(Method::PUT, "/api/v1/people/bob").token(&token).json(body).send().await;
     let said = ask("bob", "card", open).await;
     assert_eq!((&said["verdict"], &said["rule"]), (&"admit".into(), &"staff".into()), "the cabinet's groups count");
+    assert_eq!(said["week"], json!(["Mon-Fri 08:00-18:00"]), "the week, as the clocks of the rules show it");
     let said = ask("bob", "card", early).await;
     assert_eq!((&said["verdict"], &said["rules"][0]["why_not"]), (&"refuse".into(), &json!(["schedule"])));
     let said = ask("bob", "pin", open).await;
     assert_eq!((&said["reason"], &said["rule"]), (&"forbidden".into(), &"no-bob-by-pin".into()));
+    assert_eq!(said["week"], json!([]), "at no time");
     assert_eq!(ask("nobody", "card", open).await["reason"], "unknown_credential");
     // By a draft that is not in force.
     let draft = json!({"person": "bob", "door": "house/front", "kind": "card", "at": open, "text": SHUT});

@@ -22,6 +22,7 @@ use godvision_access::pass::rolling::RollingSecret;
 use godvision_access::pass::{PassClaims, PassId, PassVerifier, PublicPassKey};
 use godvision_access::premises::Plan;
 use godvision_access::rule::{CompiledRules, Explanation, Question};
+use godvision_access::schedule::{MINUTES_A_WEEK, Weekly};
 use godvision_access::{AccessControl, Error as RuleError, RuleSet};
 use godvision_core::journal::{Entry, Level};
 use godvision_core::signal::door::{Key, Reason, Verdict};
@@ -1152,11 +1153,17 @@ impl Access {
         draft: Option<&str>,
         limit: usize,
     ) -> Result<WhoMay, StoreError> {
-        let set = match draft {
-            Some(text) => Arc::new(self.check_rules(text).await?),
-            None => self.now().merged,
+        let (drafted, current);
+        let rules = match draft {
+            Some(text) => {
+                drafted = self.check_rules(text).await?.compile().map_err(AccessProblem::from)?;
+                &drafted
+            }
+            None => {
+                current = self.inner.shared.current();
+                &current.rules
+            }
         };
-        let rules = set.compile().map_err(AccessProblem::from)?;
         let mut said = WhoMay::default();
         let mut after = String::new();
         loop {
@@ -1177,6 +1184,33 @@ impl Access {
                 _ => return Ok(said),
             }
         }
+    }
+
+    /// When the answer is yes in the week of the question, as intervals by the clocks of the rules: `Mon-Fri 08:00-18:00`. By
+    /// the rules in force or by `draft`; the directory is not asked.
+    ///
+    /// # Errors
+    /// [`AccessProblem::Refused`] if the draft is.
+    pub fn week_of(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let (drafted, current);
+        let (rules, zone) = match draft {
+            Some(text) => {
+                let set = self.check_rules(text)?;
+                drafted = set.compile().map_err(AccessProblem::from)?;
+                (&drafted, set.zone)
+            }
+            None => {
+                current = self.inner.shared.current();
+                (&current.rules, self.now().merged.zone.clone())
+            }
+        };
+        let spans = rules.week_of(question).into_iter().filter_map(|it| {
+            let (from, until) = (zone.minute_of_week(it.from)?, zone.minute_of_week(it.until)?);
+            // By the clocks: an hour that they skip or repeat is not drawn. The whole week ends where it begins.
+            let length = (until.get() + MINUTES_A_WEEK - from.get()) % MINUTES_A_WEEK;
+            Some((from, if length == 0 { MINUTES_A_WEEK } else { length }))
+        });
+        Ok(Weekly::from_minutes(spans).texts())
     }
 
     /// Why a question is answered as it is, by the rules in force or by `draft`: rule by rule, and what the directory says

@@ -10,6 +10,7 @@ use axum::{Extension, Json};
 use godvision_access::Error as RuleError;
 use godvision_access::rule::{Effect, Explanation, Kinds, Miss, Question};
 use godvision_core::journal::Level;
+use godvision_core::signal::door::Reason;
 use serde::{Deserialize, Serialize};
 
 use super::super::guard::Who;
@@ -211,6 +212,8 @@ pub(crate) struct Answered {
     rule: Option<String>,
     at: String,
     rules: Vec<RuleLine>,
+    /// When it would be yes in that week, by the clocks of the rules: `Mon-Fri 08:00-18:00`.
+    week: Vec<String>,
 }
 
 fn miss_code(miss: Miss) -> &'static str {
@@ -238,6 +241,7 @@ pub(crate) async fn explain(
     let at = moment("at", asking.at.as_deref())?.unwrap_or_else(|| state.clock().wall());
     let question = Question { person: person.as_ref(), door: &door, presented, at };
     let draft = given(asking.text.as_deref());
+    let week = state.store().access().week_of(&question, draft)?;
     let Explanation { verdict, reason, rule, lines } = state.store().access().explain(&question, draft).await?;
     let line = |it: godvision_access::rule::Line| {
         let does = if it.effect == Effect::Permit { "permits" } else { "forbids" };
@@ -257,6 +261,8 @@ pub(crate) async fn explain(
         rule: rule.map(|rule| rule.to_string()),
         at: at.to_string(),
         rules: lines.into_iter().map(line).collect(),
+        // Whoever is not known, or revoked, has no good week.
+        week: if matches!(reason, Reason::UnknownCredential | Reason::Revoked) { Vec::new() } else { week },
     }))
 }
 
