@@ -1191,11 +1191,11 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessProblem::Refused`] if the draft is.
-    pub fn week_of(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Vec<String>, StoreError> {
+    pub async fn week_of(&self, question: &Question<'_>, draft: Option<&str>) -> Result<Vec<String>, StoreError> {
         let (drafted, current);
         let (rules, zone) = match draft {
             Some(text) => {
-                let set = self.check_rules(text)?;
+                let set = self.check_rules(text).await?;
                 drafted = set.compile().map_err(AccessProblem::from)?;
                 (&drafted, set.zone)
             }

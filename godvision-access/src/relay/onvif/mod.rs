@@ -64,7 +64,11 @@ pub const SPEC: DriverSpec = DriverSpec {
             .example("RelayOutput_1"),
         AddressField::text("input", "tokens of the digital inputs").of(TOKENS).example("DigitalInput_1"),
         AddressField::choice("mode", &["monostable", "bistable"], "who ends a pulse: the device, or this program"),
-        AddressField::choice("idle", &["device", "open", "closed"], "how the outputs are at rest; device: as set there"),
+        AddressField::choice(
+            "idle",
+            &["device", "open", "closed"],
+            "how the outputs are at rest; device: as set there",
+        ),
         AddressField::timeout_ms("5000"),
     ],
     pulse: Some(PulseEnd::ByAddress),

@@ -241,7 +241,7 @@ pub(crate) async fn explain(
     let at = moment("at", asking.at.as_deref())?.unwrap_or_else(|| state.clock().wall());
     let question = Question { person: person.as_ref(), door: &door, presented, at };
     let draft = given(asking.text.as_deref());
-    let week = state.store().access().week_of(&question, draft)?;
+    let week = state.store().access().week_of(&question, draft).await?;
     let Explanation { verdict, reason, rule, lines } = state.store().access().explain(&question, draft).await?;
     let line = |it: godvision_access::rule::Line| {
         let does = if it.effect == Effect::Permit { "permits" } else { "forbids" };
