@@ -202,8 +202,11 @@ mod tests {
 
     const US: u64 = 1000;
 
-    /// Edges of pulses: which wire, when in microseconds, and for how long.
-    fn edges(pulses: &[(Data, u64, u64)]) -> Vec<Edge> {
+    /// Which wire, when in microseconds, and for how long.
+    type Pulse = (Data, u64, u64);
+    type Change<'a> = &'a dyn Fn(&mut Vec<Pulse>);
+
+    fn edges(pulses: &[Pulse]) -> Vec<Edge> {
         let mut edges = Vec::new();
         for (wire, at_us, for_us) in pulses {
             edges.push(Edge { wire: *wire, is_falling: true, at_ns: at_us * US, sequence: 0 });
@@ -216,7 +219,7 @@ mod tests {
         edges
     }
 
-    fn message(burst: Burst, from_us: u64) -> Vec<(Data, u64, u64)> {
+    fn message(burst: Burst, from_us: u64) -> Vec<Pulse> {
         let wire = |is_one| if is_one { Data::One } else { Data::Zero };
         (0..).zip(burst.iter()).map(|(place, bit)| (wire(bit), from_us + 2000 * place, 50)).collect()
     }
@@ -266,14 +269,14 @@ mod tests {
     #[test]
     fn what_no_pair_of_wires_does_spoils_the_message_and_only_that() {
         let good = message(card(), 200_000);
-        let spoilt = |change: &dyn Fn(&mut Vec<(Data, u64, u64)>)| {
+        let spoilt = |change: Change<'_>| {
             let mut pulses = message(card(), 1_000);
             change(&mut pulses);
             let all = seen(&edges(&[pulses, good.clone()].concat()));
             assert_eq!(all.iter().filter(|seen| **seen == Seen::Spoilt).count(), 1, "{all:?}");
             bursts(&all)
         };
-        let cases: [&dyn Fn(&mut Vec<(Data, u64, u64)>); 6] = [
+        let cases: [Change<'_>; 6] = [
             &|pulses| pulses.push((Data::One, 20_000, 3)),
             &|pulses| pulses[9].2 = 1_001,
             &|pulses| pulses.push((Data::Zero, pulses[9].1, 50)),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use godvision_core::{Clock, Secret};
 
-use super::fake::{Board, Fake, FakeRequest, http};
+use super::fake::{Board, Fake};
+use super::fake_http::{FakeRequest, http};
 
 /// Starts a board with so many relays.
 ///

@@ -9,7 +9,8 @@ use std::time::Duration;
 use godvision_core::{Clock, Secret};
 use serde_json::json;
 
-use super::fake::{Board, Fake, FakeRequest, http};
+use super::fake::{Board, Fake};
+use super::fake_http::{FakeRequest, http};
 
 /// Starts a device with so many relays.
 ///

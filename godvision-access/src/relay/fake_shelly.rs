@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::digest;
-use super::fake::{FakeRequest, http, read_request};
+use super::fake_http::{FakeRequest, http, read_request};
 
 /// What is wrong with the device's link or replies. Commands are carried out unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use godvision_core::{Clock, Secret};
 use serde_json::{Value, json};
 
-use super::fake::{Board, Fake, FakeRequest, http};
+use super::fake::{Board, Fake};
+use super::fake_http::{FakeRequest, http};
 
 /// Starts a device with so many relays and as many inputs.
 ///

@@ -9,7 +9,8 @@ use std::time::Duration;
 use godvision_core::{Clock, Secret};
 use serde_json::{Map, Value, json};
 
-use super::fake::{Board, Fake, FakeRequest, PowerOn, http};
+use super::fake::{Board, Fake, PowerOn};
+use super::fake_http::{FakeRequest, http};
 
 /// Starts a device with so many relays and as many switches.
 ///

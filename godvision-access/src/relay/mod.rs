@@ -76,6 +76,8 @@ pub mod http;
 #[cfg(feature = "testkit")]
 pub mod fake_dingtian;
 #[cfg(feature = "testkit")]
+mod fake_http;
+#[cfg(feature = "testkit")]
 pub mod fake_kmtronic;
 #[cfg(feature = "testkit")]
 pub mod fake_laurent;
