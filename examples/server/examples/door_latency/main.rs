@@ -6,7 +6,8 @@
 //! ```
 //! A camera of our own RTSP server (1280x720, 25 frames a second, H.264) shows a yard into which somebody holds a pass, or
 //! comes and turns their head; our clock says when each frame left. The other end is the HTTP wire of a Shelly (our fake of
-//! it). Between them nothing is shortened: RTSP over TCP with digest, decoder, motion, the readers as they are by default,
+//! it). Between them nothing is shortened: RTSP over TCP with digest, decoder, motion, the readers as they are by default
+//! (but codes are looked for every 20 ms, not every 100, while something moves),
 //! rules, premises, the SQLite journal, the file of spent passes, relay driver; the camera is recorded meanwhile. PINs are
 //! typed at a keypad behind a TCP bridge (our fake of it).
 //!
