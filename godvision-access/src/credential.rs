@@ -289,6 +289,19 @@ impl Directory {
         }
     }
 
+    /// Whom `key` names, withdrawn or not, alive or not: for the journal of a refusal, never for a decision. Costs as much as
+    /// [`Directory::who`].
+    pub fn named<'a>(&'a self, key: &'a Key) -> Option<&'a Name> {
+        match key {
+            Key::Face { person, .. } | Key::Remote { person } => Some(person),
+            _ => {
+                let stored = self.stored(key).ok()?;
+                let entry = self.keys.get(&(stored.kind, stored.digest))?;
+                self.persons.get(entry.person).map(|person| &person.name)
+            }
+        }
+    }
+
     /// Whose `pass` it is. Whether the pass itself was withdrawn, [`crate::pass::PassVerifier::check`] knows.
     ///
     /// # Errors

@@ -139,7 +139,7 @@ impl AccessControl {
                 answer
             }
         };
-        let user = person.or_else(|| self.named_by(&shown));
+        let user = person.or_else(|| self.named_by(&credential.key, holder.as_ref().err(), &shown));
         let decision = Decision {
             source: credential.source.clone(),
             door: Some(door.clone()),
@@ -175,10 +175,15 @@ impl AccessControl {
         if read.is_for(door, self.rules.groups_of_door(door)) { Ok(holder) } else { Err(Reason::WrongDoor) }
     }
 
-    /// Whom a refused pass or rolling code names: an expired pass is still somebody's, and the journal should say whose.
-    fn named_by(&self, shown: &Shown) -> Option<Name> {
+    /// Whom a refused credential names: an expired pass, a withdrawn card, a photo held up are still somebody's, and the
+    /// journal should say whose.
+    fn named_by(&self, key: &Key, reason: Option<&Reason>, shown: &Shown) -> Option<Name> {
         let by_pass = shown.pass.as_ref().and_then(|pass| pass.claims.person.as_ref());
         let named = by_pass.or_else(|| shown.rolling.as_ref().map(|code| &code.person));
+        let named = named.or_else(|| match reason? {
+            Reason::Revoked | Reason::NotLive => self.directory.named(key),
+            _ => None,
+        });
         named.filter(|person| self.directory.has_person(person)).cloned()
     }
 }

@@ -41,6 +41,12 @@ async fn what_is_typed_reaches_the_reader_and_is_told_nobody_else() {
     let server = Server::start().await;
     let link = keypad(&server).await;
     let mut reader = server.site.soft.reader("keypad~front").unwrap();
+    assert_eq!(
+        typed(&server, &link, PIN).await.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nobody drives the reader yet"
+    );
+    reader.indicate(0, Indication::Ready).await.unwrap();
     let page = server.request(Method::GET, &link).send().await;
     assert_eq!((page.status, page.header("cache-control")), (StatusCode::OK, "no-store"));
     assert!(page.text().contains("/assets/keypad.js") && !page.text().contains("<script>"), "{}", page.text());
@@ -53,7 +59,7 @@ async fn what_is_typed_reaches_the_reader_and_is_told_nobody_else() {
     }
     let entries = server.store.journal().query(Query { limit: 1000, ..Query::default() }).await.unwrap();
     assert!(!format!("{entries:?}").contains(PIN));
-    // Nobody drives the reader any more: whoever types is told.
+    // The reader takes nothing any more: whoever types is told.
     let full = async || typed(&server, &link, PIN).await.status;
     let mut answers = Vec::new();
     for _ in 0..20 {
@@ -68,6 +74,7 @@ async fn a_link_dies_with_a_new_one_a_withdrawal_and_the_keypad() {
     let first = keypad(&server).await;
     let second = link(&server, Method::POST).await.json()["link"].as_str().unwrap().to_owned();
     let mut reader = server.site.soft.reader("keypad~front").unwrap();
+    reader.indicate(0, Indication::Ready).await.unwrap();
     assert_eq!(typed(&server, &first, PIN).await.status, StatusCode::NOT_FOUND);
     assert_eq!(typed(&server, &second, PIN).await.status, StatusCode::NO_CONTENT);
     reader.next().await.unwrap();

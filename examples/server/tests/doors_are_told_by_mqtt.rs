@@ -90,7 +90,8 @@ async fn states_are_kept_alarms_said_and_nothing_is_obeyed() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     broker.is_away(false);
     broker.until("it is back", |broker| is(broker, "locked") && is_alarm(r#""event_type":"over""#)(broker)).await;
-    assert_eq!(broker.kept("godvision/available").as_deref(), Some("online"));
+    let is_available = |broker: &FakeBroker| broker.kept("godvision/available").as_deref() == Some("online");
+    broker.until("it says so", is_available).await;
 
     let lines = wiring.store().journal().query(Query { limit: 1000, ..Query::default() }).await.unwrap();
     assert!(lines.iter().any(|line| line.code == "mqtt.lost"), "{lines:#?}");

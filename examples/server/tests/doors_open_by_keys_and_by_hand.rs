@@ -82,7 +82,7 @@ async fn a_card_opens_until_it_is_withdrawn() {
     let key = people["people"][0]["keys"][0]["id"].clone();
     world.done(Method::PUT, &format!("/api/v1/keys/{key}"), json!({"revoked": true})).await;
     swipe(9_000_000);
-    world.line("access.refused", &[("credential", "card"), ("reason", "revoked")]).await;
+    world.line("access.refused", &[("credential", "card"), ("reason", "revoked"), ("person", "eve")]).await;
     assert_eq!(world.pulses(), 1);
     world.stop().await;
 }

@@ -4,6 +4,8 @@ mod common;
 
 use axum::http::{Method, StatusCode};
 use common::Server;
+use godvision_core::driver::reader::Reader;
+use godvision_core::signal::door::Indication;
 use godvision_core::{Name, Secret};
 use godvision_server::store::Role;
 use godvision_server::web::route::{Access, routes};
@@ -154,6 +156,8 @@ async fn ask(server: &Server, method: &Method, template: &str, token: Option<&Se
 #[tokio::test]
 async fn every_route_with_every_role_and_none() {
     let server = Server::start().await;
+    let mut keypad = server.site.soft.reader("keypad~front").unwrap();
+    keypad.indicate(0, Indication::Ready).await.unwrap();
     let names = [(Role::Viewer, "vera"), (Role::Operator, "otto"), (Role::Admin, "ada")];
     let mut walked = 0;
     for route in routes() {

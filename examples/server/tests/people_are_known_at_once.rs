@@ -74,7 +74,12 @@ async fn a_card_a_pin_and_a_plate_open_from_the_moment_they_are_given() {
     let withdrawn = r#"{"groups": ["guests"], "revoked": true}"#;
     ask(&server, &token, Method::PUT, "/api/v1/people/bob", withdrawn).await;
     for key in &keys {
-        assert_eq!(reason(store, key.clone()), Reason::Revoked);
+        let refused = decided(store, key.clone());
+        assert_eq!(
+            (refused.reason, refused.user),
+            (Reason::Revoked, Some("bob".parse().unwrap())),
+            "and it is said whose"
+        );
     }
 }
 

@@ -96,7 +96,12 @@ pub const SPEC_PLAIN: DriverSpec = DriverSpec {
         AddressField::secret("its password at the broker"),
         AddressField::text("command", "the topic that commands are published to").required().example("gate/set"),
         AddressField::text("state", "the topic that the device tells its state in").required().example("gate/state"),
-        AddressField::text("get", "the topic where the device is asked for its state").required().example("gate/get"),
+        AddressField::text(
+            "get",
+            "the topic where the device is asked for its state: what the broker remembers is no status",
+        )
+        .required()
+        .example("gate/get"),
         AddressField::text("get_payload", "what is published there").example("?"),
         AddressField::text("available", "the topic that says whether the device is there").example("gate/available"),
         AddressField::text("available_payload", "what it says when it is").or("online"),
@@ -246,8 +251,6 @@ fn plain(address: &DeviceAddress) -> Result<PlainTopics, Error> {
     let bad = |detail| Error::BadDeviceUrl { detail };
     let text = |name| SPEC_PLAIN.text(address, name).map(|text| text.expose().to_owned()).unwrap_or_default();
     let needed = "command= and state= are the device's topics";
-    let never_asked =
-        "get= is the topic where the device is asked for its state: what the broker remembers of it is no status";
     let topics = PlainTopics {
         get_payload: text("get_payload"),
         available: address.value("available").map(topic).transpose()?,
@@ -258,7 +261,7 @@ fn plain(address: &DeviceAddress) -> Result<PlainTopics, Error> {
         ..PlainTopics::new(
             topic(address.value("command").ok_or(bad(needed))?)?,
             topic(address.value("state").ok_or(bad(needed))?)?,
-            topic(address.value("get").ok_or(bad(never_asked))?)?,
+            topic(address.value("get").ok_or(bad("get= is the topic where it is asked for its state"))?)?,
         )
     };
     if topics.on == topics.off {
