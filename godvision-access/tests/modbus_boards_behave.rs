@@ -13,6 +13,7 @@ use godvision_access::relay::modbus::{Board, Modbus, ModbusOptions, Place};
 use godvision_core::SystemClock;
 use godvision_core::driver::relay::{Contact, PulseTiming, Relay, RelayError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 async fn start(wire: Wire, commands: Board) -> BoardBench<FakeModbus> {
     let (clock, board) = board(8, 3);
@@ -52,6 +53,55 @@ async fn a_board_with_fewer_contacts_than_configured_refuses() {
         assert!(error.to_string().contains("illegal data address"), "{error}");
         assert!(matches!(error, RelayError::Rejected { .. }));
     }
+}
+
+/// RTU frames carry no number, and a gateway passes a late reply on to whoever is connected then: nobody may be.
+#[tokio::test]
+async fn a_late_reply_through_a_gateway_finds_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = Place::RtuOverTcp(listener.local_addr().unwrap().to_string());
+    let relay = Arc::new(Modbus::new(ModbusOptions { channels: 8, timeout: TIMEOUT, ..ModbusOptions::new(place) }));
+    let mut request = [0; 8];
+    let asking = tokio::spawn({
+        let relay = Arc::clone(&relay);
+        async move { relay.status(0).await }
+    });
+    let (mut first, _) = listener.accept().await.unwrap();
+    first.read_exact(&mut request).await.unwrap();
+    asking.abort();
+    let gateway = async {
+        let early = tokio::time::timeout(TIMEOUT / 2, listener.accept()).await;
+        assert!(early.is_err(), "the reply to the first question may still come");
+        let (mut second, _) = listener.accept().await.unwrap();
+        second.read_exact(&mut request).await.unwrap();
+        second.write_all(&[1, 1, 1, 0, 0x51, 0x88]).await.unwrap();
+        second
+    };
+    let (status, _second) = tokio::join!(relay.status(0), gateway);
+    assert_eq!(status, Ok(Contact::Off));
+}
+
+/// Two boards behind one gateway or on one line: asked at once, their frames would run into one another.
+#[tokio::test]
+async fn boards_on_one_line_take_turns() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let registry = RelayRegistry::standard(SystemClock::shared());
+    let open = |unit: u8| registry.open(&format!("modbus+rtutcp://{address}?unit={unit}").as_str().into()).unwrap();
+    let (one, two) = (open(1), open(2));
+    let gateway = async {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            let other = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
+            assert!(other.is_err(), "the other board is asked meanwhile");
+            let off: [u8; 6] = if request[0] == 1 { [1, 1, 1, 0, 0x51, 0x88] } else { [2, 1, 1, 0, 0x51, 0xCC] };
+            stream.write_all(&off).await.unwrap();
+        }
+    };
+    let (first, second, ()) = tokio::join!(one.status(0), two.status(0), gateway);
+    assert_eq!((first, second), (Ok(Contact::Off), Ok(Contact::Off)));
 }
 
 /// What each exception of the specification means for a door: refused for good, wait, or perhaps carried out.

@@ -4,7 +4,7 @@
 //! A connection lives as long as one command: devices keep few, and a stale one would make an error ambiguous. Small
 //! devices also want to be asked one thing at a time, some with a pause between: [`Endpoint::turn`].
 //!
-//! **Never:** retries, a connection kept, TLS (these devices have none), an error that repeats what was sent.
+//! **Never:** retries, by this program or by the system after it gave up, a connection kept, TLS (these devices have none), an error that repeats what was sent.
 
 use std::fmt;
 use std::time::Duration;
@@ -145,12 +145,24 @@ impl Endpoint {
             Ok(Ok(stream)) => {
                 // Commands are small and wait for their answer; a failure only makes them slower.
                 let _ = stream.set_nodelay(true);
+                self.forget_what_is_late(&stream);
                 Ok(stream)
             }
             Ok(Err(error)) => Err(self.unreachable(error)),
             Err(_) => Err(self.unreachable(format_args!("no connection within {:?}", self.timeout))),
         }
     }
+
+    /// A command that nobody waits for any more must not open a door when the link heals: the system keeps trying to deliver
+    /// what was written for minutes, also after the connection was dropped, unless it is told otherwise.
+    #[cfg(target_os = "linux")]
+    fn forget_what_is_late(&self, stream: &TcpStream) {
+        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(self.timeout));
+    }
+
+    /// Other systems have no such setting.
+    #[cfg(not(target_os = "linux"))]
+    fn forget_what_is_late(&self, _: &TcpStream) {}
 
     /// Does `work`, which speaks to the device, within [`Endpoint::timeout`].
     ///
@@ -319,6 +331,15 @@ mod tests {
         let refused = endpoint.turn().await.unwrap_err();
         assert!(!refused.is_ambiguous() && refused.is_temporary(), "{refused:?}");
         drop(held);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_gives_up_what_was_written_when_the_driver_does() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::new(listener.local_addr().unwrap().to_string(), TIMEOUT);
+        let stream = endpoint.connect().await.unwrap();
+        assert_eq!(socket2::SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(TIMEOUT));
     }
 
     #[test]

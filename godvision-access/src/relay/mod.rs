@@ -167,6 +167,8 @@ impl RelayRegistry {
             })
         };
         #[cfg(feature = "modbus")]
+        let links = Arc::new(modbus::Links::default());
+        #[cfg(feature = "modbus")]
         let registry = [
             modbus::SPEC_TCP,
             modbus::SPEC_RTU_TCP,
@@ -175,7 +177,8 @@ impl RelayRegistry {
         ]
         .into_iter()
         .fold(registry, |registry, spec| {
-            registry.with_driver(spec, |address| Ok(Arc::new(modbus::Modbus::from_address(address)?)))
+            let links = Arc::clone(&links);
+            registry.with_driver(spec, move |address| Ok(Arc::new(modbus::Modbus::from_address(address, &links)?)))
         });
         #[cfg(feature = "mqtt")]
         let registry =

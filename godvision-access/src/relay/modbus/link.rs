@@ -1,14 +1,38 @@
 //! The edge of the Modbus driver: carries one request and its reply over a connection or a serial line.
 //!
+//! Boards on one line or behind one gateway share its [`Link`] ([`Links`]): two questions at once would be read as one. RTU
+//! frames carry no number, so after a question that nobody answered the next waits until no late reply can come.
+//!
 //! **Never:** a decision about what a reply means.
+
+use std::sync::{Arc, PoisonError, Weak};
 
 use godvision_core::driver::relay::RelayError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Place;
 use super::frame::{Exchange, FRAME_BYTES_MAX, Framing, Reply, Request};
 use crate::relay::endpoint::Endpoint;
+
+/// The lines and gateways that boards use now.
+#[derive(Default)]
+pub struct Links(std::sync::Mutex<Vec<(Place, Weak<Link>)>>);
+
+impl Links {
+    /// That of `place`, new if no board uses it; `None` if one uses the line at another speed.
+    pub(super) fn of(&self, place: &Place) -> Option<Arc<Link>> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|(_, link)| link.strong_count() > 0);
+        if let Some((known, link)) = links.iter().find(|(known, _)| known.is_one_with(place)) {
+            return link.upgrade().filter(|_| known == place);
+        }
+        let link = Arc::new(Link::new(place));
+        links.push((place.clone(), Arc::downgrade(&link)));
+        Some(link)
+    }
+}
 
 /// One command at a time; the lock holds what the next needs to know.
 pub(super) struct Link {
@@ -20,29 +44,41 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     transaction: u16,
+    /// When the last request of RTU over a connection is too old to be answered, if it was not: gateways pass what comes
+    /// late on to whoever is connected then.
+    unanswered_until: Option<Instant>,
     #[cfg(feature = "modbus-serial")]
     line: serial::Line,
 }
 
 impl Link {
-    /// A link, and its address for errors.
-    pub(super) fn new(place: &Place) -> (Self, String) {
-        let address = match place {
-            Place::Tcp(address) | Place::RtuOverTcp(address) => address.clone(),
-            #[cfg(feature = "modbus-serial")]
-            Place::Serial { path, .. } => path.display().to_string(),
-        };
-        (Self { place: place.clone(), framing: place.framing(), state: Mutex::default() }, address)
+    pub(super) fn new(place: &Place) -> Self {
+        Self { place: place.clone(), framing: place.framing(), state: Mutex::default() }
     }
 
     pub(super) async fn exchange(&self, endpoint: &Endpoint, unit: u8, request: Request) -> Result<Reply, RelayError> {
-        let mut state = self.state.lock().await;
+        let Ok(mut state) = timeout(endpoint.timeout(), self.state.lock()).await else {
+            return Err(endpoint.unreachable("earlier commands are still waiting for their answers"));
+        };
         state.transaction = state.transaction.wrapping_add(1);
         let exchange = Exchange { framing: self.framing, unit, transaction: state.transaction, request };
         match &self.place {
-            Place::Tcp(_) | Place::RtuOverTcp(_) => {
+            Place::Tcp(_) => {
                 let mut stream = endpoint.connect().await?;
                 endpoint.within(converse(&mut stream, endpoint, &exchange)).await
+            }
+            Place::RtuOverTcp(_) => {
+                if let Some(until) = state.unanswered_until {
+                    sleep_until(until).await;
+                }
+                let mut stream = endpoint.connect().await?;
+                // Set before anything is sent: a caller that loses interest leaves it behind.
+                state.unanswered_until = Some(Instant::now() + endpoint.timeout());
+                let result = endpoint.within(converse(&mut stream, endpoint, &exchange)).await;
+                if result.is_ok() {
+                    state.unanswered_until = None;
+                }
+                result
             }
             #[cfg(feature = "modbus-serial")]
             Place::Serial { path, baud } => state.line.exchange(path, *baud, endpoint, &exchange).await,

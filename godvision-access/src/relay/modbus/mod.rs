@@ -22,6 +22,7 @@ pub mod frame;
 mod link;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use godvision_core::driver::BoxFuture;
@@ -35,6 +36,7 @@ use crate::driver_spec::{AddressField, DriverSpec, PulseEnd, Verified};
 use crate::error::Error;
 use frame::{Framing, Reply, Request};
 use link::Link;
+pub use link::Links;
 
 /// What the address of a board that speaks Modbus TCP holds.
 pub const SPEC_TCP: DriverSpec = DriverSpec {
@@ -146,6 +148,22 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// Whether both are the same line or gateway, at whatever speed.
+    fn is_one_with(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+
+    /// Host and port, or the device's path.
+    fn name(&self) -> String {
+        match self {
+            Self::Tcp(address) | Self::RtuOverTcp(address) => address.clone(),
+            #[cfg(feature = "modbus-serial")]
+            Self::Serial { path, .. } => path.display().to_string(),
+        }
+    }
+}
+
 /// How to reach a board and what it has.
 #[derive(Clone, Debug)]
 pub struct ModbusOptions {
@@ -188,12 +206,29 @@ pub struct Modbus {
     options: ModbusOptions,
     capabilities: Capabilities,
     endpoint: Endpoint,
-    link: Link,
+    link: Arc<Link>,
 }
 
 impl Modbus {
-    /// A driver; nothing is opened or sent yet.
+    /// A driver with a link of its own; nothing is opened or sent yet. For boards that share a line or gateway:
+    /// [`Modbus::sharing`].
     pub fn new(options: ModbusOptions) -> Self {
+        let link = Arc::new(Link::new(&options.place));
+        Self::over(options, link)
+    }
+
+    /// A driver that takes turns with all others on the same line or behind the same gateway.
+    ///
+    /// # Errors
+    /// [`Error::BadDeviceField`] if one of them uses the line otherwise.
+    pub fn sharing(options: ModbusOptions, links: &Links) -> Result<Self, Error> {
+        let expected = || "is another one for another board on this line".to_owned();
+        let link = links.of(&options.place);
+        let link = link.ok_or_else(|| Error::BadDeviceField { field: "baud".to_owned(), expected: expected() })?;
+        Ok(Self::over(options, link))
+    }
+
+    fn over(options: ModbusOptions, link: Arc<Link>) -> Self {
         let (driver, pulse) = match options.board {
             Board::Standard => ("modbus", PulseTiming::Host),
             Board::Waveshare => (
@@ -203,8 +238,7 @@ impl Modbus {
         };
         let inputs = options.inputs.min(CHANNELS_MAX);
         let capabilities = Capabilities { driver, channels: options.channels.min(CHANNELS_MAX), pulse, inputs };
-        let (link, address) = Link::new(&options.place);
-        let endpoint = Endpoint::new(address, options.timeout);
+        let endpoint = Endpoint::new(options.place.name(), options.timeout);
         Self { options, capabilities, endpoint, link }
     }
 
@@ -212,8 +246,8 @@ impl Modbus {
     /// `?unit=1&channels=8&inputs=8&board=waveshare&first_coil=0&first_input=0&timeout_ms=2000`, and `baud=9600` on a line.
     ///
     /// # Errors
-    /// [`Error::BadDeviceUrl`].
-    pub fn from_address(address: &DeviceAddress) -> Result<Self, Error> {
+    /// [`Error::BadDeviceUrl`], [`Error::BadDeviceField`].
+    pub fn from_address(address: &DeviceAddress, links: &Links) -> Result<Self, Error> {
         let (spec, place) = match address.scheme.as_str() {
             "modbus+tcp" => (SPEC_TCP, Place::Tcp(SPEC_TCP.authority(address))),
             #[cfg(feature = "modbus-serial")]
@@ -229,7 +263,7 @@ impl Modbus {
         if (248..255).contains(&unit) {
             return Err(Error::BadDeviceUrl { detail: "unit= is a number from 1 to 247, or 0 or 255 with modbus+tcp" });
         }
-        Ok(Self::new(ModbusOptions {
+        let options = ModbusOptions {
             unit,
             board: if address.value("board") == Some("waveshare") { Board::Waveshare } else { Board::Standard },
             channels: spec.channels(address),
@@ -238,7 +272,8 @@ impl Modbus {
             first_input: coil("first_input"),
             timeout: spec.timeout(address),
             ..ModbusOptions::new(place)
-        }))
+        };
+        Self::sharing(options, links)
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, RelayError> {
