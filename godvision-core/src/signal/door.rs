@@ -254,6 +254,21 @@ pub enum DoorState {
     Fault,
 }
 
+impl DoorState {
+    /// Stable code for APIs and messages: `locked`, `locked_down`, ...
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Locked => "locked",
+            Self::Unlocking => "unlocking",
+            Self::Unlocked => "unlocked",
+            Self::Free => "free",
+            Self::LockedDown => "locked_down",
+            Self::Fault => "fault",
+        }
+    }
+}
+
 impl fmt::Display for DoorState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -270,18 +270,6 @@ fn digest(text: &str) -> String {
     crate::store::hex(&Sha256::digest(text)[..6])
 }
 
-fn state_code(state: DoorState) -> &'static str {
-    match state {
-        DoorState::Unknown => "unknown",
-        DoorState::Locked => "locked",
-        DoorState::Unlocking => "unlocking",
-        DoorState::Unlocked => "unlocked",
-        DoorState::Free => "free",
-        DoorState::LockedDown => "locked_down",
-        DoorState::Fault => "fault",
-    }
-}
-
 /// What stands where: a value.
 #[derive(Clone, Debug)]
 struct Topics {
@@ -300,7 +288,7 @@ impl Topics {
     }
 
     fn state(&self, door: &Name, state: DoorState) -> Message {
-        (format!("{}/door/{door}/state", self.prefix), state_code(state).to_owned(), true)
+        (format!("{}/door/{door}/state", self.prefix), state.code().to_owned(), true)
     }
 
     /// Nothing of a silent alarm.

@@ -13,7 +13,7 @@ use godvision_core::signal::door::Decision;
 
 use super::api::cameras::{rest_code, state_code as camera_state};
 use super::api::clips::ClipParameters;
-use super::api::doors::{indication_code, state_code as door_state, verdict_code};
+use super::api::doors::{indication_code, verdict_code};
 use super::api::journal::{JournalParameters, is_for};
 use super::api::{Asked, given};
 use super::guard::{Who, escape, who};
@@ -420,7 +420,7 @@ pub(super) async fn doors(State(state): State<AppState>, Extension(who): Extensi
             id: door.id.to_string(),
             path: escape(door.id.as_str()).replace('/', "%2F"),
             title: door.title,
-            state: door_state(door.state),
+            state: door.state.code(),
             since: door.since.into(),
             indication: indication_code(door.indication),
             open_for: door.open_for.map(length),

@@ -38,6 +38,17 @@ use frame::{Framing, Reply, Request};
 use link::Link;
 pub use link::Links;
 
+const BOARD: AddressField =
+    AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board");
+const FIRST_COIL: AddressField = AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay");
+const FIRST_INPUT: AddressField =
+    AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input");
+const UNVERIFIED: &[&str] = &[
+    "that a second flash starts the time anew",
+    "that switching during a flash cancels it",
+    "that a coil is energised at FF00 on boards with another polarity",
+];
+
 /// What the address of a board that speaks Modbus TCP holds.
 pub const SPEC_TCP: DriverSpec = DriverSpec {
     scheme: "modbus+tcp",
@@ -49,18 +60,14 @@ pub const SPEC_TCP: DriverSpec = DriverSpec {
         AddressField::number("unit", 0, 255, "1", "the board's unit (slave) number"),
         AddressField::channels(64, "1"),
         AddressField::inputs(64),
-        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
-        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
-        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        BOARD,
+        FIRST_COIL,
+        FIRST_INPUT,
         AddressField::TIMEOUT_MS,
     ],
     pulse: Some(PulseEnd::ByAddress),
     verified: Verified::Documents,
-    unverified: &[
-        "that a second flash starts the time anew",
-        "that switching during a flash cancels it",
-        "that a coil is energised at FF00 on boards with another polarity",
-    ],
+    unverified: UNVERIFIED,
 };
 
 /// What the address of a board behind a gateway that passes RTU frames on holds.
@@ -74,18 +81,14 @@ pub const SPEC_RTU_TCP: DriverSpec = DriverSpec {
         AddressField::number("unit", 1, 247, "1", "the board's unit (slave) number"),
         AddressField::channels(64, "1"),
         AddressField::inputs(64),
-        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
-        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
-        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        BOARD,
+        FIRST_COIL,
+        FIRST_INPUT,
         AddressField::TIMEOUT_MS,
     ],
     pulse: Some(PulseEnd::ByAddress),
     verified: Verified::Documents,
-    unverified: &[
-        "that a second flash starts the time anew",
-        "that switching during a flash cancels it",
-        "that a coil is energised at FF00 on boards with another polarity",
-    ],
+    unverified: UNVERIFIED,
 };
 
 /// What the address of a board on a serial line holds.
@@ -100,18 +103,14 @@ pub const SPEC_RTU: DriverSpec = DriverSpec {
         AddressField::number("unit", 1, 247, "1", "the board's unit (slave) number"),
         AddressField::channels(64, "1"),
         AddressField::inputs(64),
-        AddressField::choice("board", &["standard", "waveshare"], "its commands: waveshare times pulses on the board"),
-        AddressField::number("first_coil", 0, 65_535, "0", "the coil of the first relay"),
-        AddressField::number("first_input", 0, 65_535, "0", "the discrete input of the first input"),
+        BOARD,
+        FIRST_COIL,
+        FIRST_INPUT,
         AddressField::TIMEOUT_MS,
     ],
     pulse: Some(PulseEnd::ByAddress),
     verified: Verified::Documents,
-    unverified: &[
-        "that a second flash starts the time anew",
-        "that switching during a flash cancels it",
-        "that a coil is energised at FF00 on boards with another polarity",
-    ],
+    unverified: UNVERIFIED,
 };
 
 /// Where Waveshare boards take the flash command: this and the channel.

@@ -7,7 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use godvision_core::Name;
 use godvision_core::journal::Level;
-use godvision_core::signal::door::{AlarmKind, Decision, DoorState, Indication, Verdict};
+use godvision_core::signal::door::{AlarmKind, Decision, Indication, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::super::guard::Who;
@@ -53,19 +53,6 @@ pub(crate) struct DecisionView {
     decided: String,
     /// The page that plays the clip around it, once there is one.
     clip: Option<String>,
-}
-
-/// Stable code of a door's state.
-pub(crate) fn state_code(state: DoorState) -> &'static str {
-    match state {
-        DoorState::Unknown => "unknown",
-        DoorState::Locked => "locked",
-        DoorState::Unlocking => "unlocking",
-        DoorState::Unlocked => "unlocked",
-        DoorState::Free => "free",
-        DoorState::LockedDown => "locked_down",
-        DoorState::Fault => "fault",
-    }
 }
 
 /// Stable code of what a reader shows.
@@ -119,7 +106,7 @@ impl DoorView {
         Self {
             id: door.id.to_string(),
             title: door.title.clone(),
-            state: state_code(door.state),
+            state: door.state.code(),
             since: door.since.to_string(),
             indication: indication_code(door.indication),
             open_for_ms: door.open_for.map(millis),

@@ -129,7 +129,7 @@ async fn lane(state: &AppState, who: &Who, door: &Door) -> Result<Lane, WebError
         path: escape(door.id.as_str()).replace('/', "%2F"),
         title: door.title.clone(),
         lamp: lamp(door.state, door.indication),
-        state: door_state(door.state),
+        state: door.state.code(),
         indication: indication_code(door.indication),
         since: door.since.into(),
         detail: door.detail.clone(),
