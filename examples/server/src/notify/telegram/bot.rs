@@ -24,7 +24,7 @@ use super::buttons::{Buttons, Offer, Refusal};
 use crate::store::{Binding, Store};
 use crate::web::system::{System, SystemError};
 
-/// What a chat that is nobody's may say in [`TRIES_FORGOTTEN`], a code or anything else.
+/// What a chat that is nobody's may say in ten minutes, a code or anything else.
 pub const TRIES_MAX: u32 = 5;
 /// How long that counts.
 const TRIES_FORGOTTEN: Duration = Duration::from_secs(600);
